@@ -1,0 +1,313 @@
+"""Who sent a packet, as it says itself (``read``), and the packet that says it of a user (``announce``).
+
+Bytes stay as sent. Text, kind and charset are found when first asked for: most datagrams only repeat what is
+known. Where a UTF-8 trailer is present its names win over header, body and group, as in Windows clients.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from camrelay.ipmsg import trailer as trailers
+from camrelay.ipmsg.charset import decode, encode, exactly, guess, is_utf8, surely_utf8
+from camrelay.ipmsg.command import MODE_MASK, NEVER_ANNOUNCED, OPTION_MASK, Command, Option
+from camrelay.ipmsg.kind import Kind, edition, recognise
+from camrelay.ipmsg.packet import Packet, build
+from camrelay.ipmsg.trailer import NAME_LIMIT, clean
+
+__all__ = ["Kind", "Presence", "announce", "own", "read"]
+
+# What is kept of body and extra: all names at their longest, twice, fit in; a stranger's novel does not.
+BODY_LIMIT = 512
+EXTRA_LIMIT = 2560
+
+# Plain numbers: an IntFlag's operators cost a microsecond each.
+_UTF8 = int(Option.UTF8)
+_CAPUTF8 = int(Option.CAPUTF8)
+_CAPIPDICT = int(Option.CAPIPDICT)
+_OF_THE_USER = OPTION_MASK & ~int(NEVER_ANNOUNCED) & ~_UTF8
+_ANSENTRY = int(Command.ANSENTRY)
+
+# Commands whose body is a nick and whose extra begins with a group. Others carry names in the header only.
+_WITH_NICK = frozenset(
+    map(
+        int,
+        (
+            Command.NOOPERATION,
+            Command.BR_ENTRY,
+            Command.BR_EXIT,
+            Command.ANSENTRY,
+            Command.BR_ABSENCE,
+            Command.BR_ISGETLIST,
+            Command.BR_ISGETLIST2,
+        ),
+    )
+)
+
+# Code pages that a trailer can prove besides the configured one: Windows' own where IPMSG is in use.
+_CODEPAGES = ("cp932", "gb18030", "utf-8", "cp949", "cp950", "cp1252", "cp1251")
+
+
+class Presence:
+    """What one packet says about its sender. Not to be changed once made.
+
+    Bytes as sent: version, logon, host, nick, group, and parts (what follows the group, a trailer excluded).
+    options: the 24 option bits. The rest is found on first use:
+
+    kind      the client's family
+    edition   what the client calls itself, for people ("4.99r3 x64", "iptux 0.8.3", "lbt6_0")
+    charset   of the bytes above; proven: trailer, UTF8OPT or the bytes themselves leave no doubt about it
+    logon_text, host_text, nick_text, group_text    at most NAME_LIMIT characters, no control characters
+    key       who this is: (logon, host), case folded
+    """
+
+    __slots__ = (
+        "_codepage",
+        "_known",
+        "_trailer",
+        "charset",
+        "edition",
+        "group",
+        "group_text",
+        "host",
+        "host_text",
+        "key",
+        "kind",
+        "logon",
+        "logon_text",
+        "nick",
+        "nick_text",
+        "options",
+        "parts",
+        "proven",
+        "version",
+    )
+
+    charset: str
+    edition: str
+    group_text: str
+    host_text: str
+    key: tuple[str, str]
+    kind: Kind
+    logon_text: str
+    nick_text: str
+    proven: bool
+
+    def __init__(
+        self,
+        version: bytes,
+        logon: bytes,
+        host: bytes,
+        nick: bytes,
+        group: bytes,
+        parts: bytes,
+        options: int,
+        trailer: bytes,
+        codepage: str,
+        known: str,
+    ) -> None:
+        self.version = version
+        self.logon = logon
+        self.host = host
+        self.nick = nick
+        self.group = group
+        self.parts = parts
+        self.options = options
+        self._trailer = trailer  # from its leading LF up to a NUL, b"" if there is none
+        self._codepage = codepage
+        self._known = known
+
+    if not TYPE_CHECKING:  # asked for a slot that was not set yet: find it once, then it is there
+
+        def __getattr__(self, name: str) -> Any:
+            find = _FINDERS.get(name)
+            if find is None:
+                raise AttributeError(name)
+            find(self)
+            return object.__getattribute__(self, name)
+
+    @property
+    def is_ascii(self) -> bool:
+        """Do the bytes of all names read the same in every charset?"""
+        return all(map(bytes.isascii, (self.logon, self.host, self.nick, self.group)))
+
+    @property
+    def abilities(self) -> int:
+        """The option bits that are the user's own: neither this one packet's nor those never repeated."""
+        return self.options & _OF_THE_USER
+
+    def __repr__(self) -> str:
+        return f"<Presence {self.logon_text}@{self.host_text} {self.kind} {self.options:#x}>"
+
+
+def read(packet: Packet, codepage: str = "cp932", known: str = "") -> Presence:
+    """Who sent this packet. ``known``: the charset proven earlier for this client, ``codepage``: the site's.
+
+    For any command; nick, group and parts are empty where the command carries none.
+    """
+    version, _, logon, host, command, body, extra = packet
+    if len(extra) > EXTRA_LIMIT or len(body) > BODY_LIMIT:
+        body, extra = body[:BODY_LIMIT], extra[:EXTRA_LIMIT]
+    group, _, parts = extra.partition(b"\0")
+    trailer = b""
+    if parts:
+        if parts[0] == 10:  # LF: a trailer, but only of those who declare that they write one
+            if command & _CAPUTF8:
+                trailer, _, _ = parts.partition(b"\0")
+            parts = b""
+        elif parts[0] == 0 and not parts.strip(b"\0"):  # g2ipmsg ends with one NUL too many
+            parts = b""
+    if command & _CAPUTF8 and group[:1] == b"\n":  # Windows takes it in the group's place too
+        trailer, group, parts = group, b"", b""
+    if command & MODE_MASK not in _WITH_NICK:
+        body = group = parts = b""
+    options = command & OPTION_MASK
+    return Presence(version, logon, host, body, group, parts, options, trailer, codepage, known)
+
+
+def announce(
+    presence: Presence,
+    command: int,
+    number: int,
+    charset: str | None = None,
+    trailer: bool | None = None,
+    plus: int = 0,
+) -> bytes:
+    """The packet with which this user would say ``command`` (BR_ENTRY, BR_ABSENCE, ANSENTRY, BR_EXIT).
+
+    charset  names in this charset; None: the very bytes the user sent.
+    trailer  None: as the user's own program does (CAPUTF8OPT: names and version, on ANSENTRY only the version).
+             True: with names even if the program has none; parts make room: it must follow the group.
+             False: none, parts kept.
+    plus     option bits to add, for questions that the relay asks in its own name (DIALUP).
+
+    Options are the user's own without NEVER_ANNOUNCED. UTF8OPT appears on ANSENTRY only (BR_* must not have
+    it), when the names are in UTF-8 and the packet says CAPUTF8OPT. An empty nick leaves as the logon.
+    """
+    mode = command & MODE_MASK
+    options = presence.abilities | plus
+    if trailer:
+        options |= _CAPUTF8
+    capable = bool(options & _CAPUTF8)
+    if capable and mode == _ANSENTRY and is_utf8(presence.charset if charset is None else charset):
+        options |= _UTF8
+    logon, host, nick, group = _names(presence, charset)
+    extra = group
+    if capable and trailer is not False:
+        extra += _trailer(presence, named=mode != _ANSENTRY or trailer is True)
+    elif presence.parts:
+        extra += b"\0" + presence.parts
+    return build(presence.version, number, logon, host, options | mode, nick or logon, extra)
+
+
+def own(name: str, group: str, hostname: str, version: str) -> Presence:
+    """The relay itself, as a user like others: its nick tells people what it is, its VER tells relays."""
+    presence = Presence(
+        version=b"1_camrelay " + encode(clean(version), "ascii").replace(b":", b";"),
+        logon=b"camrelay",
+        host=encode(clean(hostname), "utf-8"),
+        nick=encode(clean(f"{name} (camrelay)"), "utf-8"),
+        group=encode(clean(group), "utf-8"),
+        parts=b"",
+        options=_CAPUTF8,  # it reads UTF-8 names; it takes no files and no encrypted messages
+        trailer=b"",
+        codepage="utf-8",
+        known="utf-8",
+    )
+    presence.charset, presence.proven = "utf-8", True
+    return presence
+
+
+def _names(presence: Presence, charset: str | None) -> tuple[bytes, bytes, bytes, bytes]:
+    """Logon, host, nick and group for the wire: as sent where ``charset`` asks for that, else encoded."""
+    sent = (presence.logon, presence.host, presence.nick, presence.group)
+    verbatim = charset is None or (charset == presence.charset and not presence._trailer)
+    if verbatim and max(map(len, sent)) <= NAME_LIMIT:
+        return sent
+    texts = (presence.logon_text, presence.host_text, presence.nick_text, presence.group_text)
+    logon, host, nick, group = (
+        raw if verbatim and len(raw) <= NAME_LIMIT else encode(text, charset or presence.charset)
+        for raw, text in zip(sent, texts, strict=True)
+    )
+    return logon, host, nick, group
+
+
+def _trailer(presence: Presence, *, named: bool) -> bytes:
+    """What this user's program would put behind the group, with the NUL before it."""
+    nick = presence.nick_text or presence.logon_text if named else ""
+    names = (presence.logon_text, presence.host_text, nick, presence.group_text) if named else None
+    lines = trailers.write(names, clean(decode(trailers.version(presence._trailer), "utf-8")))
+    return b"\0" + lines if lines else b""
+
+
+def _find_kind(presence: Presence) -> None:
+    dictionaries = bool(presence.options & _CAPIPDICT)
+    presence.kind = recognise(
+        presence.version, presence.parts, trailers.version(presence._trailer), dictionaries
+    )
+
+
+def _find_edition(presence: Presence) -> None:
+    presence.edition = clean(edition(presence.version, trailers.version(presence._trailer)))
+
+
+def _find_texts(presence: Presence) -> None:
+    """The four texts: lines of the trailer where there are valid ones, else the bytes in their charset."""
+    sent = (presence.logon, presence.host, presence.nick, presence.group)
+    logon, host, presence.nick_text, presence.group_text = (
+        clean(decode(raw, presence.charset) if text is None else text)
+        for raw, text in zip(sent, trailers.said(presence._trailer), strict=True)
+    )
+    # As a header would carry them: no ":" and never empty.
+    presence.logon_text = logon.replace(":", ";") or "?"
+    presence.host_text = host.replace(":", ";") or "?"
+
+
+def _find_charset(presence: Presence) -> None:
+    presence.charset, presence.proven = _charset(presence)
+
+
+def _charset(presence: Presence) -> tuple[str, bool]:
+    """The charset of the bytes as sent, and whether that is beyond doubt."""
+    known, codepage, kind = presence._known, presence._codepage, presence.kind.charsets
+    sent = (presence.logon, presence.host, presence.nick, presence.group)
+    names = b"\n".join(sent)
+    if presence.options & _UTF8 and exactly(names, "utf-8") is not None:
+        return "utf-8", True
+    if names.isascii():
+        return known or (*kind, codepage)[0], False
+    evidence = [
+        (raw, text)
+        for raw, text in zip(sent, trailers.said(presence._trailer), strict=True)
+        if text is not None and not raw.isascii()
+    ]
+    if evidence:
+        for charset in (known, codepage, *kind, *_CODEPAGES):
+            if charset and all(exactly(raw, charset) == text for raw, text in evidence):
+                return charset, True
+    charset = guess(names, codepage, known=known, kind=kind)
+    return charset, is_utf8(charset) and surely_utf8(names)
+
+
+def _find_key(presence: Presence) -> None:
+    logon, host, trailer = presence.logon, presence.host, presence._trailer
+    # Nearly always: plain names, repeated by the trailer if there is one. Many times faster than the texts.
+    if logon.isascii() and host.isascii() and (not trailer or trailers.repeats(trailer, logon, host)):
+        key = (logon.decode("ascii").casefold(), host.decode("ascii").casefold())
+        if 0 < len(logon) <= NAME_LIMIT and 0 < len(host) <= NAME_LIMIT and "".join(key).isprintable():
+            presence.key = key
+            return
+    presence.key = (presence.logon_text.casefold(), presence.host_text.casefold())
+
+
+_FINDERS = {
+    "kind": _find_kind,
+    "edition": _find_edition,
+    "charset": _find_charset,
+    "proven": _find_charset,
+    "logon_text": _find_texts,
+    "host_text": _find_texts,
+    "nick_text": _find_texts,
+    "group_text": _find_texts,
+    "key": _find_key,
+}

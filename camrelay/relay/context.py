@@ -1,0 +1,136 @@
+"""What the parts of the relay share: settings, roster, segments, the outbox, and a count for every cause."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from camrelay.ipmsg.presence import Presence, announce
+from camrelay.relay.outputs import Output, Transmit
+
+if TYPE_CHECKING:
+    import random
+
+    from camrelay.relay.roster import Roster
+    from camrelay.relay.rules import Settings
+    from camrelay.relay.segment import Segments
+
+
+class Context:
+    """Handed to every part; holds no rules of its own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        segments: Segments,
+        roster: Roster,
+        own: Presence,
+        number: int,
+        chance: random.Random,
+        can_speak: bool,
+    ) -> None:
+        self.settings = settings
+        self.segments = segments
+        self.roster = roster
+        self.own = own
+        self.chance = chance
+        self.can_speak = can_speak
+        self.congested = False
+        self.counters: Counter[str] = Counter()
+        self.outbox: list[Output] = []
+        self.emit = self.outbox.append
+        self._number = number
+
+    def count(self, cause: str) -> None:
+        """One more of ``cause``, as ``status`` shows it."""
+        self.counters[cause] += 1
+
+    def next_number(self) -> int:
+        """A packet number that we never used before."""
+        self._number += 1
+        return self._number
+
+    def say(self, command: int, to: str, port: int, interface: int = 0, charset: str | None = None) -> None:
+        """Send our own presence."""
+        data = announce(self.own, command, self.next_number(), charset)
+        self.emit(Transmit(data, to, port, None, interface))
+
+    def take(self) -> list[Output]:
+        """Everything decided since the last call."""
+        out = self.outbox.copy()
+        self.outbox.clear()
+        return out
+
+
+class Bucket:
+    """Lets through ``rate`` things per second, ``burst`` of them at once."""
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._level = burst
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """May one more go now?"""
+        self._level = min(self.burst, self._level + (now - self._at) * self.rate)
+        self._at = now
+        if self._level < 1.0:
+            return False
+        self._level -= 1.0
+        return True
+
+
+class Budget:
+    """How many datagrams of one source (or network) are looked at in each window of 10 s. Bounded in memory."""
+
+    WINDOW = 10.0
+    MAX_SOURCES = 100_000
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._spent: dict[str, int] = {}
+        self._until = 0.0
+
+    def spend(self, source: str, now: float) -> bool:
+        """False when the source has used up what it may use."""
+        if now >= self._until:
+            self._spent.clear()
+            self._until = now + self.WINDOW
+        spent = self._spent.get(source, 0)
+        if spent >= self._most or (spent == 0 and len(self._spent) >= self.MAX_SOURCES):
+            return False
+        self._spent[source] = spent + 1
+        return True
+
+
+class Recently:
+    """Things that happened to an address within the last ``seconds``. Bounded: the oldest are forgotten first."""
+
+    def __init__(self, seconds: float, most: int) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._when: dict[str, float] = {}
+        self._order: deque[tuple[float, str]] = deque()
+
+    def note(self, address: str, now: float) -> None:
+        """It happened to ``address`` now."""
+        self._expire(now)
+        if len(self._order) >= self._most:
+            self._forget_oldest()
+        self._when[address] = now
+        self._order.append((now, address))
+
+    def within(self, address: str, now: float) -> bool:
+        """Did it happen to ``address`` recently?"""
+        when = self._when.get(address)
+        return when is not None and now - when < self._seconds
+
+    def _expire(self, now: float) -> None:
+        while self._order and now - self._order[0][0] >= self._seconds:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        when, address = self._order.popleft()
+        if self._when.get(address) == when:
+            del self._when[address]

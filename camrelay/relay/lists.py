@@ -1,0 +1,133 @@
+"""Member lists in the classic form: those we give (BR_ISGETLIST, GETLIST) and those we read (ANSLIST).
+
+Rules kept here: a list goes only to who proved its address (it is larger than what was sent); a list that we read
+is hearsay: who is in it is asked, nothing else (design rule 1). What one Windows client lists shows what it lacks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from camrelay.errors import MalformedPacket
+from camrelay.ipmsg import hostlist
+from camrelay.ipmsg.charset import encode
+from camrelay.ipmsg.command import Command, Option
+from camrelay.ipmsg.packet import build
+from camrelay.relay.outputs import Transmit
+from camrelay.relay.questions import Asked
+
+if TYPE_CHECKING:
+    from camrelay.ipmsg.packet import Packet
+    from camrelay.relay.announce import Announcer
+    from camrelay.relay.context import Bucket, Context
+    from camrelay.relay.outputs import Datagram
+    from camrelay.relay.questions import Questions
+    from camrelay.relay.roster import User
+
+MAX_HEARSAY = 4_096  # addresses waiting to be asked: what 16 full segments could name
+MAX_VIEWS = 256  # clients whose lists are being read at one time
+MAX_VIEW = 20_000  # users in one client's list
+
+
+class Lists:
+    """Gives lists, reads lists."""
+
+    def __init__(self, context: Context, questions: Questions, announcer: Announcer, bucket: Bucket) -> None:
+        self._context = context
+        self._questions = questions
+        self._announcer = announcer
+        self._bucket = bucket
+        self._hearsay: dict[str, None] = {}  # in the order of arrival
+        self._views: dict[str, set[str]] = {}
+
+    # -- given -------------------------------------------------------------------------------------------------
+
+    def offer(self, datagram: Datagram, now: float) -> None:
+        """BR_ISGETLIST(2): say that we have a list."""
+        self._questions.offer(datagram.source, datagram.port, now)
+
+    def give(self, packet: Packet, datagram: Datagram, now: float) -> None:
+        """GETLIST: everybody who is here but the one who asks, from the index it names."""
+        utf8 = bool(packet.options & (Option.CAPUTF8 | Option.UTF8))
+        asker = self._context.roster.at.get(datagram.source)
+        charset = "utf-8" if utf8 else asker.presence.charset if asker else self._context.settings.codepage
+        start = int(packet.body) if packet.body.strip().isdigit() and len(packet.body) < 8 else 0
+        entries = [
+            entry(user, charset)
+            for user in self._context.roster.online()
+            if user is not asker and not user.is_relay
+        ]
+        body, _ = hostlist.pack(entries, start)
+        own = self._context.own
+        command = Command.ANSLIST | (Option.UTF8 if utf8 else 0)
+        data = build(b"1", self._context.next_number(), own.logon, own.host, command, body)
+        self._context.emit(Transmit(data, datagram.source, datagram.port))
+        self._context.count("member lists given")
+
+    def push(self, target: User, now: float) -> None:
+        """The first datagram of our list, unasked: Windows takes one after each start (clients.md section 2)."""
+        entries = [entry(u, target.presence.charset) for u in self._announcer.external_to(target.segment)]
+        if not entries:
+            return
+        body, _ = hostlist.pack(entries, 0)
+        own = self._context.own
+        data = build(b"1", self._context.next_number(), own.logon, own.host, Command.ANSLIST, body)
+        self._questions.expect(target.address, Asked.OFFER, now)
+        self._context.emit(Transmit(data, target.address, target.port))
+        self._context.count("member lists given")
+
+    # -- read --------------------------------------------------------------------------------------------------
+
+    def read(self, packet: Packet, user: User, now: float) -> None:
+        """ANSLIST to a GETLIST of ours: ask whom we do not know, tell what is missing."""
+        try:
+            following, entries = hostlist.unpack(packet.body)
+        except MalformedPacket:
+            self._context.count("malformed member list")
+            return
+        view = self._views.pop(user.address, None) or set()
+        view.update(found.address for found in entries[: max(0, MAX_VIEW - len(view))])
+        for found in entries:
+            self.hear_of(found.address)
+        if following and entries and len(self._views) < MAX_VIEWS and len(view) < MAX_VIEW:
+            self._views[user.address] = view
+            self._questions.list(user, following, now)
+            return
+        self._context.count("member lists read")
+        if not self._context.segments.own_addresses & view:
+            # We are not in its list: it was refreshed since, and forgot to push its changes to us.
+            self._questions.entry(user.address, now, user.port)
+        missing = [u for u in self._announcer.external_to(user.segment) if u.address not in view]
+        if missing:
+            self._announcer.list_of(user, missing, now)
+
+    def hear_of(self, address: str) -> None:
+        """Somebody says that there is a client at ``address``: it will be asked, at the sweep's pace."""
+        context = self._context
+        segment = context.segments.of(address)
+        if segment is None or address in context.roster.at or address in self._hearsay:
+            return
+        if len(self._hearsay) >= MAX_HEARSAY:
+            context.count("hearsay dropped: too much of it")
+            return
+        self._hearsay[address] = None
+
+    @property
+    def waiting(self) -> bool:
+        """Is there somebody to ask?"""
+        return bool(self._hearsay)
+
+    def tick(self, now: float) -> None:
+        """Ask those we heard of."""
+        while self._hearsay and not self._context.congested and self._bucket.take(now):
+            address = next(iter(self._hearsay))
+            del self._hearsay[address]
+            self._questions.entry(address, now)
+
+
+def entry(user: User, charset: str) -> hostlist.Entry:
+    """``user`` as a line of a member list in ``charset``."""
+    p = user.presence
+    names = [encode(text, charset) for text in (p.logon_text, p.host_text, p.nick_text, p.group_text)]
+    logon, host, nick, group = names
+    return hostlist.Entry(logon, host, p.options, user.address, user.port, nick, group)

@@ -1,0 +1,141 @@
+"""Who is still here. A silent user is asked, in the quietest way its kind answers, before it is given up.
+
+Rules kept here (design rule 7): a local user silent for 3/4 of ``silent_after`` is asked 4 times, then gone; a user
+of a remote segment is asked once per ``sweep_every``, and again 3 times where it does not answer; offline users
+of remote segments go on being asked, and all are forgotten after ``forget_after``.
+"""
+
+from __future__ import annotations
+
+import math
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from camrelay.ipmsg.presence import Kind
+from camrelay.relay.context import Bucket
+from camrelay.relay.roster import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from camrelay.relay.context import Context
+    from camrelay.relay.questions import Questions
+    from camrelay.relay.roster import User
+
+QUESTIONS = 4
+SILENCE = 0.75  # the part of silent_after that passes before the first question
+SPACING = 0.05  # the part of it between two questions: 10 s of 200
+QUICK = 1.0  # seconds between the questions when something says that the user is gone
+QUICK_SLOW = 1.7  # the same for kinds that take up to 4.1 s to answer
+LOCAL_RATE = 250.0  # questions per second on our own wires: 250 unresolved neighbours are no load (measured)
+RETURN_WITHIN = 60.0  # seconds after a farewell: who comes back twice in that time gets more patience
+MAX_PATIENCE = 4.0
+
+
+class Liveness:
+    """A heap of (when, user); ``gone`` and ``forgotten`` are called with those who are."""
+
+    def __init__(
+        self,
+        context: Context,
+        questions: Questions,
+        remote_bucket: Bucket,
+        gone: Callable[[User, float], None],
+        forgotten: Callable[[User, float], None],
+        now: float,
+    ) -> None:
+        self._context = context
+        self._questions = questions
+        self._remote = remote_bucket
+        self._local = Bucket(LOCAL_RATE, LOCAL_RATE / 10, now)
+        self._gone = gone
+        self._forgotten = forgotten
+        self._heap: list[tuple[float, int, User]] = []
+        self._count = 0
+
+    def watch(self, user: User, due: float) -> None:
+        """Look at ``user`` at ``due``; replaces what was planned."""
+        user.due = due
+        self._count += 1
+        heappush(self._heap, (due, self._count, user))
+
+    def heard(self, user: User, now: float) -> None:
+        """``user`` gave a sign of life. Cheap: the plan is looked at when it falls due."""
+        user.heard = now
+        if user.asked or user.spacing:
+            user.asked = 0
+            user.spacing = 0.0
+            self.watch(user, now + self._patience(user))
+
+    def suspect(self, user: User, now: float) -> None:
+        """Something says that ``user`` is gone: ask at once and quickly."""
+        if not user.spacing:
+            slow = user.presence.kind is Kind.UNKNOWN
+            user.spacing = QUICK_SLOW if slow else QUICK
+            user.asked = 0
+            self.watch(user, now)
+
+    def came_back(self, user: User, now: float) -> None:
+        """``user`` returned after its farewell: twice within a minute, and it was not the user's fault."""
+        if now - user.farewell > RETURN_WITHIN:
+            user.returns = 0
+            return
+        user.returns += 1
+        if user.returns >= 2 and user.patience < MAX_PATIENCE:
+            user.patience *= 2
+            user.returns = 0
+
+    def _patience(self, user: User) -> float:
+        settings = self._context.settings
+        remote = user.segment.interface is None
+        return settings.sweep_every if remote else settings.silent_after * SILENCE * user.patience
+
+    def next_due(self) -> float:
+        """When somebody is to be looked at."""
+        return self._heap[0][0] if self._heap else math.inf
+
+    def tick(self, now: float) -> None:
+        """Look at all who are due, as far as the pace allows."""
+        while self._heap and self._heap[0][0] <= now:
+            due, _, user = heappop(self._heap)
+            if user.due == due:
+                self._look(user, now)
+
+    def _look(self, user: User, now: float) -> None:
+        settings = self._context.settings
+        if user.state is State.OFFLINE:
+            end = user.heard + settings.forget_after
+            if now >= end:
+                self._forgotten(user, now)
+            elif user.segment.interface is None:
+                self._ask(user, min(end, now + settings.sweep_every), now)
+            else:
+                self.watch(user, end)
+            return
+        waited = user.heard + self._patience(user)
+        if not (user.asked or user.spacing or user.state is State.UNVERIFIED) and now < waited:
+            self.watch(user, waited)
+        elif user.asked >= QUESTIONS:
+            user.asked = 0
+            user.spacing = 0.0
+            self._gone(user, now)
+        else:
+            spacing = user.spacing or SPACING * settings.silent_after * user.patience
+            self._ask(user, now + spacing, now)
+
+    def _ask(self, user: User, then: float, now: float) -> None:
+        remote = user.segment.interface is None
+        bucket = self._remote if remote else self._local
+        if self._context.congested or not bucket.take(now):
+            self.watch(user, now + 0.05)
+            return
+        windows = user.presence.kind is Kind.WINDOWS
+        if windows and remote and user.asked == 0 and user.state is State.ONLINE:
+            self._questions.list(user, 0, now)  # seen by nobody, and it tells what the client lists
+        elif windows and user.asked < QUESTIONS / 2:
+            self._questions.info(user, now)
+        else:
+            self._questions.entry(user.address, now, user.port)
+        if user.state is not State.OFFLINE:
+            user.asked += 1
+        self.watch(user, then)

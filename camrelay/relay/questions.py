@@ -1,0 +1,88 @@
+"""What we asked whom in the last 10 s. Rule kept here: only the answer to a question of ours proves an address
+that is not heard first hand, so nobody can fill the roster by forging (design rule 1)."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+from typing import TYPE_CHECKING
+
+from camrelay.ipmsg.command import PORT, Command, Option
+from camrelay.ipmsg.packet import build
+from camrelay.ipmsg.presence import announce
+from camrelay.relay.context import Recently
+from camrelay.relay.outputs import Transmit
+
+if TYPE_CHECKING:
+    from camrelay.relay.context import Context
+    from camrelay.relay.roster import User
+
+ANSWER_WITHIN = 10.0  # seconds; the slowest client answers after 4.1 s
+MAX_QUESTIONS = 8_192  # more than both paces let out in that time
+
+
+class Asked(IntFlag):
+    """Kinds of questions."""
+
+    ENTRY = 1  # BR_ENTRY: answered by presence
+    INFO = 2  # GETINFO: answered by SENDINFO
+    LIST = 4  # GETLIST: answered by ANSLIST
+    OFFER = 8  # OKGETLIST: answered by GETLIST
+
+
+class Questions:
+    """Asks, and remembers that it did."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._pending = {kind: Recently(ANSWER_WITHIN, MAX_QUESTIONS) for kind in Asked}
+
+    def asked(self, address: str, kind: Asked, now: float) -> bool:
+        """Is an answer of this kind from ``address`` expected?"""
+        return self._pending[kind].within(address, now)
+
+    def expect(self, address: str, kind: Asked, now: float) -> None:
+        """Something of ours to ``address`` may draw an answer of this kind."""
+        self._pending[kind].note(address, now)
+
+    def entry(self, address: str, now: float, port: int = PORT, most: int = 0) -> bool:
+        """Ask who is there (BR_ENTRY). ``most``: the largest datagram allowed, for those who are not proven.
+
+        Users of remote segments are told to send us their later presence too (DIALUPOPT, design rule 6).
+        """
+        context = self._context
+        segment = context.segments.of(address)
+        remote = segment is None or segment.interface is None
+        dialup = int(Option.DIALUP) if remote else 0
+        number = context.next_number()
+        data = announce(context.own, Command.BR_ENTRY, number, plus=dialup)
+        if most and len(data) > most:
+            own = context.own
+            data = build(own.version.split(b" ")[0], number, own.logon, own.host, Command.BR_ENTRY | dialup)
+            if len(data) > most:
+                context.count("not asked: our question would be larger than what was sent")
+                return False
+        self._send(Asked.ENTRY, data, address, port, now)
+        return True
+
+    def info(self, user: User, now: float) -> None:
+        """Ask for the client's version: answered at once, and its user sees nothing."""
+        self._ask(Asked.INFO, Command.GETINFO, b"", user, now)
+
+    def list(self, user: User, index: int, now: float) -> None:
+        """Ask for the client's member list from ``index``: its user sees nothing."""
+        self._ask(Asked.LIST, Command.GETLIST | Option.CAPUTF8, b"%d" % index, user, now)
+
+    def offer(self, address: str, port: int, now: float) -> None:
+        """Offer our member list."""
+        own = self._context.own
+        data = build(b"1", self._context.next_number(), own.logon, own.host, Command.OKGETLIST)
+        self._send(Asked.OFFER, data, address, port, now)
+
+    def _ask(self, kind: Asked, command: int, body: bytes, user: User, now: float) -> None:
+        own = self._context.own
+        data = build(own.version, self._context.next_number(), own.logon, own.host, command, body)
+        self._send(kind, data, user.address, user.port, now)
+
+    def _send(self, kind: Asked, data: bytes, address: str, port: int, now: float) -> None:
+        self.expect(address, kind, now)
+        self._context.emit(Transmit(data, address, port))

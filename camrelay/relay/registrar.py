@@ -1,0 +1,239 @@
+"""Who is taken in, moves, and goes. Rules kept here (design rules 4, 7 and Versions): one live user per address;
+a name that speaks from a second address is believed only when the first one no longer answers, else it is a twin;
+one full list per client in 7 s.
+"""
+
+from __future__ import annotations
+
+import math
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from camrelay.ipmsg.command import NEVER_ANNOUNCED, Option
+from camrelay.ipmsg.presence import Kind
+from camrelay.relay.outputs import (
+    Twin,
+    UserChanged,
+    UserForgotten,
+    UserHeard,
+    UserJoined,
+    UserLeft,
+    UserMoved,
+)
+from camrelay.relay.roster import Candidate, State, User, key_of
+
+if TYPE_CHECKING:
+    from camrelay.ipmsg.presence import Presence
+    from camrelay.relay.announce import Announcer
+    from camrelay.relay.context import Context
+    from camrelay.relay.liveness import Liveness
+    from camrelay.relay.outputs import Datagram
+    from camrelay.relay.questions import Questions
+    from camrelay.relay.segment import Segment
+
+LIST_EVERY = 7.0  # seconds between two full lists to one client
+SAME_START = (4.0, 6.0)  # Windows says BR_ENTRY again 5 s after its start, with another number
+WRITE_DOWN = 600.0  # seconds between two notes of a user's last sign of life
+# What may differ between two presence packets of a user who did not change.
+NOT_A_CHANGE = NEVER_ANNOUNCED | Option.UTF8
+
+
+class Registrar:
+    """Keeps the roster, and tells announcer, liveness and the daemon what became of it."""
+
+    def __init__(
+        self, context: Context, announcer: Announcer, liveness: Liveness, questions: Questions
+    ) -> None:
+        self._context = context
+        self._announcer = announcer
+        self._liveness = liveness
+        self._questions = questions
+        self._pending: list[tuple[float, int, User]] = []  # lists promised for later
+        self._count = 0
+
+    # -- coming --------------------------------------------------------------------------------------------------
+
+    def register(
+        self, presence: Presence, number: bytes, datagram: Datagram, segment: Segment, now: float
+    ) -> User | None:
+        """Take in a proven presence packet; None where it claims a name that lives elsewhere."""
+        user = self._context.roster.by_key.get(key_of(presence))
+        if user is None:
+            user = User(presence, datagram.data, datagram.source, datagram.port, segment, now)
+            self._replace(datagram.source, now)
+            dropped = self._context.roster.add(user)
+            if dropped is not None:
+                self._context.count("users forgotten: roster full")
+                self._context.emit(UserForgotten(dropped))
+            self._welcome(user, now)
+        elif user.state is State.OFFLINE:
+            self._liveness.came_back(user, now)
+            self._sit(user, Candidate(datagram.source, datagram.port, segment, presence, datagram.data), now)
+            user.joined = now
+            self._welcome(user, now)
+        elif user.address == datagram.source:
+            user.port = datagram.port
+            self._update(user, presence, number, datagram.data, now)
+        else:
+            user.candidate = Candidate(datagram.source, datagram.port, segment, presence, datagram.data)
+            self._liveness.suspect(user, now)
+            return None
+        return user
+
+    def _welcome(self, user: User, now: float) -> None:
+        user.wants_list = not user.is_relay
+        self._context.emit(UserJoined(user))
+        self._liveness.watch(user, now)
+        self._announcer.announce(user, now)
+
+    def _update(self, user: User, presence: Presence, number: bytes, data: bytes, now: float) -> None:
+        """The user speaks from its own address again."""
+        restarted = presence.kind is Kind.IPTUX and _smaller(number, user.number)
+        changed = differs(presence, user.presence)
+        if changed or (presence.proven and not user.presence.proven):
+            self._context.roster.say(user, presence, data)
+        else:
+            user.number = number
+        if restarted and user.segment.interface is None:
+            user.wants_list = True  # its numbers begin at 1 with every start (clients.md section 3)
+        verified = self.proved(user, now)
+        if changed:
+            self._context.emit(UserChanged(user))
+        if changed and not verified:
+            self._announcer.announce(user, now)
+
+    def proved(self, user: User, now: float) -> bool:
+        """A sign of life from the user's own address; True if that was in doubt after a restart."""
+        if user.candidate is not None and user.asked:
+            if user.twin != user.candidate.address:
+                user.twin = user.candidate.address
+                self._context.count("twins")
+                self._context.emit(Twin(user, user.twin))
+            user.candidate = None
+        self._liveness.heard(user, now)
+        if user.state is State.UNVERIFIED:
+            user.state = State.ONLINE
+            user.wants_list = not user.is_relay
+            self._context.emit(UserJoined(user))
+            self._announcer.announce(user, now)
+            return True
+        if now - user.written >= WRITE_DOWN:
+            user.written = now
+            self._context.emit(UserHeard(user))
+        return False
+
+    # -- going ---------------------------------------------------------------------------------------------------
+
+    def left(self, user: User, reason: str, now: float) -> None:
+        """The user is gone from its address: for good, or to the one it was heard at meanwhile."""
+        address, candidate = user.address, user.candidate
+        user.candidate = None
+        if candidate is not None and user.state is not State.OFFLINE:
+            self._context.roster.unseat(user)
+            self._announcer.farewell(user, address, now)
+            self._sit(user, candidate, now)
+            user.wants_list = True
+            self._context.emit(UserMoved(user, address))
+            self._announcer.announce(user, now)
+            self._liveness.watch(user, now)
+            self._questions.entry(user.address, now, user.port)
+            return
+        self._retire(user, reason, now)
+        self._announcer.farewell(user, address, now)
+
+    def _replace(self, address: str, now: float) -> None:
+        """Somebody else speaks from ``address`` now: listeners overwrite, so no farewell is due."""
+        sitting = self._context.roster.at.get(address)
+        if sitting is not None:
+            self._retire(sitting, "replaced", now)
+
+    def _retire(self, user: User, reason: str, now: float) -> None:
+        user.candidate = None
+        user.twin = None
+        forgotten = self._context.roster.retire(user)
+        self._context.emit(UserLeft(user, reason))
+        self._liveness.watch(user, now + 1.0)
+        if forgotten is not None:
+            self._context.roster.remove(forgotten)
+            self._context.emit(UserForgotten(forgotten))
+
+    def _sit(self, user: User, where: Candidate, now: float) -> None:
+        """The user, seated nowhere, lives at ``where`` now."""
+        self._context.roster.leave_gone(user)
+        self._replace(where.address, now)
+        user.address, user.port, user.segment = where.address, where.port, where.segment
+        user.say(where.presence, where.datagram)
+        user.state = State.ONLINE
+        user.heard = now
+        user.asked = 0
+        user.spacing = 0.0
+        user.twin = None
+        self._context.roster.seat(user)
+
+    def reseat(self, user: User, segment: Segment | None, now: float) -> None:
+        """Our addresses changed: ``segment`` is where the user's address lives now."""
+        if segment is user.segment:
+            return
+        if segment is None:
+            if user.state is not State.OFFLINE:
+                user.candidate = None
+                self.left(user, "segment lost", now)
+            return
+        if user.state is State.OFFLINE:
+            user.segment = segment
+            return
+        self._context.roster.unseat(user)
+        user.segment = segment
+        self._context.roster.seat(user)
+
+    # -- full lists ------------------------------------------------------------------------------------------------
+
+    def entry_heard(self, user: User, now: float) -> None:
+        """A proven BR_ENTRY: the client's list is empty, unless this is the same start speaking again."""
+        since = now - user.started
+        iptux_again = user.number == user.started_number and since < LIST_EVERY
+        windows_again = SAME_START[0] <= since <= SAME_START[1] and user.presence.kind is Kind.WINDOWS
+        if iptux_again or windows_again:
+            user.wants_list = False
+            return
+        user.started = now
+        user.started_number = user.number
+        self.list_to(user, now)
+
+    def list_to(self, user: User, now: float) -> None:
+        """Everybody beyond its segment to ``user``: now, or 7 s after the last time."""
+        user.wants_list = False
+        due = user.listed + LIST_EVERY
+        if now >= due:
+            self._announcer.full_list(user, now)
+        elif all(promised is not user for _, _, promised in self._pending):
+            self._count += 1
+            heappush(self._pending, (due, self._count, user))
+
+    def next_due(self) -> float:
+        """When a promised list is due."""
+        return self._pending[0][0] if self._pending else math.inf
+
+    def tick(self, now: float) -> None:
+        """Keep the promises."""
+        while self._pending and self._pending[0][0] <= now:
+            _, _, user = heappop(self._pending)
+            if user.state is State.ONLINE:
+                self.list_to(user, now)
+
+
+def differs(new: Presence, old: Presence) -> bool:
+    """Does the user say something else of itself? Charset and framing do not count."""
+    return (
+        new.nick_text != old.nick_text
+        or new.group_text != old.group_text
+        or new.version != old.version
+        or (new.options ^ old.options) & ~NOT_A_CHANGE != 0
+        or (new.parts != old.parts and bool(new.parts))
+        or new.logon_text != old.logon_text
+        or new.host_text != old.host_text
+    )
+
+
+def _smaller(number: bytes, than: bytes) -> bool:
+    return number.isdigit() and than.isdigit() and int(number) < int(than)

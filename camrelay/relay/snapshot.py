@@ -1,0 +1,58 @@
+"""What ``status`` and ``users`` show: plain values, taken at one instant, safe to encode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """One user of the roster. Addresses as dotted text, ages in seconds before the snapshot."""
+
+    logon: str
+    host: str
+    nick: str
+    group: str
+    address: str
+    port: int
+    segment: str
+    state: str  # "online", "unverified" (after a restart, being asked), "offline"
+    home: bool  # heard first hand by this relay
+    kind: str  # "windows", "iptux", "mac", "feiq", "nwt", "camrelay", "unknown"
+    version: str  # what the client calls itself
+    charset: str
+    away: bool
+    joined: float  # age of its arrival
+    last_seen: float  # age of its last sign of life
+    twin: str | None = None  # another live address that claims the same logon and host
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """One segment: ours ("local") or reached through routers ("remote")."""
+
+    name: str  # "192.168.1.0/24" or "192.168.1.*"
+    kind: str  # "local" or "remote"
+    interface: str | None
+    address: str | None  # our own address there
+    online: int
+    offline: int
+    addresses: int  # how many are swept (0 for local ones)
+    swept: float | None = None  # age of the last full pass
+    next_sweep: float | None = None  # seconds until the next question there
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The relay at one instant."""
+
+    name: str
+    can_speak: bool  # may we announce with foreign source addresses?
+    segments: list[SegmentRow]
+    online: int
+    offline: int
+    unserved: int  # local users who cannot be served because can_speak is False
+    waiting: int  # datagrams queued for paced sending
+    sweeping: int  # addresses left in the present pass
+    foreign: dict[str, int] = field(default_factory=dict)  # hosts of networks that are not ours, on our wire
+    counters: dict[str, int] = field(default_factory=dict)

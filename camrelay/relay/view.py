@@ -1,0 +1,81 @@
+"""The relay as people look at it: rows of users and segments, plain values only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from camrelay.ipmsg.command import Option
+from camrelay.relay.roster import State
+from camrelay.relay.snapshot import SegmentRow, Snapshot, UserRow
+
+if TYPE_CHECKING:
+    from camrelay.relay.context import Context
+    from camrelay.relay.roster import User
+    from camrelay.relay.segment import Segment
+    from camrelay.relay.sweep import Sweep
+
+
+def row(user: User, now: float) -> UserRow:
+    """One user."""
+    p = user.presence
+    return UserRow(
+        logon=p.logon_text,
+        host=p.host_text,
+        nick=p.nick_text or p.logon_text,
+        group=p.group_text,
+        address=user.address,
+        port=user.port,
+        segment=user.segment.name,
+        state=user.state.value,
+        home=True,
+        kind=p.kind.value,
+        version=p.edition,
+        charset=p.charset,
+        away=bool(p.options & Option.ABSENCE) and not p.parts,
+        joined=now - user.joined,
+        last_seen=now - user.heard,
+        twin=user.twin,
+    )
+
+
+def snapshot(
+    context: Context, sweep: Sweep, waiting: int, foreign: dict[str, int], now: float
+) -> Snapshot:
+    """Everything ``status`` shows of the relay."""
+    offline: dict[str, int] = {}
+    for user in context.roster.by_key.values():
+        if user.state is State.OFFLINE:
+            offline[user.segment.name] = offline.get(user.segment.name, 0) + 1
+    segments = [_segment_row(segment, sweep, offline.get(segment.name, 0), now) for segment in context.segments.all]
+    online = sum(1 for _ in context.roster.online())
+    unserved = 0
+    if not context.can_speak:
+        unserved = sum(s.online for s in segments if s.kind == "local")
+    return Snapshot(
+        name=context.settings.name,
+        can_speak=context.can_speak,
+        segments=segments,
+        online=online,
+        offline=sum(offline.values()),
+        unserved=unserved,
+        waiting=waiting,
+        sweeping=sweep.left,
+        foreign=foreign,
+        counters=dict(context.counters),
+    )
+
+
+def _segment_row(segment: Segment, sweep: Sweep, offline: int, now: float) -> SegmentRow:
+    interface = segment.interface
+    walk = sweep.of(segment)
+    return SegmentRow(
+        name=segment.name,
+        kind="local" if interface else "remote",
+        interface=interface.name if interface else None,
+        address=interface.address if interface else None,
+        online=sum(1 for user in segment.users if user.state is State.ONLINE),
+        offline=offline,
+        addresses=len(segment.addresses),
+        swept=now - walk.done if walk and walk.done is not None else None,
+        next_sweep=max(0.0, walk.due - now) if walk and walk.due < float("inf") else None,
+    )
