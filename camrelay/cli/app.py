@@ -1,0 +1,100 @@
+"""The typer application: names all subcommands, imports the one that is used.
+
+The only module that knows typer's classes; the others know ``typer.Typer``, ``Option`` and ``Argument``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer import core
+from typer import main as build
+
+from camrelay import __version__
+from camrelay.errors import UsageError
+
+# Subcommand -> what it does, in one line. The module camrelay.cli.<name> holds it as ``app``.
+COMMANDS = {
+    "run": "Run the relay (this is what systemd starts).",
+    "status": "Show whether it works: segments, users, drops, warnings.",
+    "users": "List the users it knows, or watch them come and go.",
+    "sweep": "Ask the addresses of the remote segments now.",
+    "config": "Check, show or create the configuration file.",
+    "firewall": "List what must be open between the segments.",
+    "demo": "See two segments meet across a router, on this machine.",
+}
+
+HELP = """
+Make IP Messenger (IPMSG) users on different LAN segments see each other.
+
+One camrelay in a segment announces the users of the other segments there, under their own addresses; messages
+and files then go from client to client, not through the relay. No setting on any client.
+
+A first look: camrelay demo. First steps on a real box: camrelay config init, camrelay config check,
+systemctl enable --now camrelay.socket camrelay, camrelay status.
+"""
+
+EPILOG = (
+    "Exit codes: 0 all well, 1 something found or failed, 2 wrong usage or configuration,"
+    " 3 daemon not running. Every listing takes --json. Each subcommand has its own --help with examples."
+)
+
+
+class Lazy(core.TyperGroup):
+    """Has a name and a line of help for every subcommand; the body is loaded when a word names it."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: core.TyperCommand(name, short_help=line) for name, line in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and load(str(name)), rest
+
+
+def load(name: str) -> Any:
+    """The subcommand ``name`` (a key of COMMANDS), ready to be invoked."""
+    return build.get_command(import_module(f"camrelay.cli.{name}").app)
+
+
+def group() -> Any:
+    """The whole command, with lazy subcommands and shell completion."""
+    app = typer.Typer(
+        name="camrelay",
+        cls=Lazy,
+        help=HELP,
+        epilog=EPILOG,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback(invoke_without_command=True)(_top)
+    return build.get_command(app)
+
+
+def _top(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(f"camrelay {__version__}")
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help(), err=True)
+        raise typer.Exit(2)
+
+
+def invoke(args: list[str]) -> int:
+    """Parse ``args`` and run what they name. Raises CamrelayError; bad words become UsageError."""
+    try:
+        result = group().main(args=args, prog_name="camrelay", standalone_mode=False)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context else ""
+        raise UsageError(error.format_message().rstrip(".") + hint) from error
+    except typer.Abort:
+        return 1
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,165 @@
+"""What must be open between segments, computed from the segments alone: pure, no I/O.
+
+Clients talk to each other directly (messages UDP 2425 from port 2425 to port 2425, files TCP to port 2425),
+so the openings are between every two segments; the relay itself needs one opening to each remote segment.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, collapse_addresses
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST_PAIRED = (
+    5  # segments listed pair by pair (10 pairs); above, one group that network people make an object of
+)
+PORT = 2425
+
+NOTES = (
+    "Datagrams by which the relay announces a user carry that user's own address as source. Into remote"
+    " segments they leave from the relay's own segment with addresses of that segment, so reverse path checks"
+    " (uRPF, rp_filter) on routers pass them.",
+    "Inside its own segment the relay speaks with addresses of other segments: at its switch port IP source"
+    " guard (ip verify source) must be off, and so must a virtual switch's or Wi-Fi controller's check for"
+    " forged sources. DHCP snooping, ARP inspection and port security may stay: its MAC and ARP are its own.",
+    "No broadcast needs to pass a router: leave ip directed-broadcast off.",
+    "UDP goes from port 2425 to port 2425 in both directions. A stateless filter must also let TCP answers"
+    " back: from port 2425 to any port.",
+    "Rules between two remote segments are needed where each has a camrelay of its own, or with"
+    " between_remote = true.",
+)
+
+
+class Rule(NamedTuple):
+    """One opening. ``both`` means that the mirrored rule is needed, too."""
+
+    purpose: str
+    source: tuple[str, ...]
+    destination: tuple[str, ...]
+    protocol: str  # "udp" or "tcp"
+    source_port: str  # "2425" or "any"
+    port: int
+    both: bool
+
+
+class Openings(NamedTuple):
+    """All that must be open. Networks as "192.168.1.0/24"; ``relays`` are this box's own addresses."""
+
+    local: tuple[str, ...]
+    remote: tuple[str, ...]
+    relays: tuple[str, ...]
+    rules: tuple[Rule, ...]
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Own and remote ones together."""
+        return _sorted([*self.local, *self.remote])
+
+    def document(self) -> dict[str, Any]:
+        """As JSON: stable names."""
+        rules = [
+            {
+                "purpose": rule.purpose,
+                "from": list(rule.source),
+                "to": list(rule.destination),
+                "protocol": rule.protocol,
+                "source_port": rule.source_port,
+                "port": rule.port,
+                "both_ways": rule.both,
+            }
+            for rule in self.rules
+        ]
+        return {
+            "local": list(self.local),
+            "remote": list(self.remote),
+            "relays": list(self.relays),
+            "rules": rules,
+            "notes": list(NOTES),
+        }
+
+
+def network(segment: str) -> str:
+    """A segment of the configuration as a network: "192.168.1.*" is "192.168.1.0/24", an address its /32."""
+    return str(IPv4Network(segment.replace(".*", ".0/24")))
+
+
+def openings(local: Sequence[str], relays: Sequence[str], remote: Sequence[str]) -> Openings:
+    """The rules for own networks, own addresses and remote segments (own ones among them are skipped)."""
+    own = [IPv4Network(text) for text in local]
+    far = [
+        text for text in map(network, remote) if not any(IPv4Network(text).subnet_of(mine) for mine in own)
+    ]
+    here, there = _sorted(local), _sorted(far)
+    rules = _between((*here, *there))
+    if there and relays:
+        rules.append(
+            Rule("relay asks who is there; they answer", tuple(relays), there, "udp", str(PORT), PORT, True)
+        )
+    return Openings(here, there, tuple(relays), tuple(rules))
+
+
+def _between(segments: Sequence[str]) -> list[Rule]:
+    """Client to client, between every two of them: pair by pair, or as one group if they are many."""
+    if len(segments) > MOST_PAIRED:
+        group = _sorted(segments)
+        pairs = [(group, group)]
+    else:
+        pairs = [((one,), (other,)) for one, other in combinations(segments, 2)]
+    rules = [
+        Rule("presence, messages, receipts", one, other, "udp", str(PORT), PORT, True) for one, other in pairs
+    ]
+    return rules + [Rule("files, pictures", one, other, "tcp", "any", PORT, True) for one, other in pairs]
+
+
+def _sorted(networks: Sequence[str]) -> tuple[str, ...]:
+    """By number, with those that lie inside others left out."""
+    unique = {IPv4Network(text) for text in networks}
+    kept = [one for one in unique if not any(one != other and one.subnet_of(other) for other in unique)]
+    return tuple(str(one) for one in sorted(kept))
+
+
+def nft(found: Openings) -> str:
+    """A chain for a Linux router, loadable with ``nft -f`` as often as one likes."""
+    elements = ", ".join(str(one) for one in collapse_addresses(map(IPv4Network, found.segments)))
+    between = "ip saddr @ipmsg_segments ip daddr @ipmsg_segments"
+    return f"""\
+# IP Messenger between segments, for a Linux router. Load with nft -f FILE; it replaces itself.
+# Then let the chain that filters forwarded packets call it once, before that one drops:
+#     nft insert rule inet filter forward jump ipmsg
+table inet filter {{
+    set ipmsg_segments {{
+        type ipv4_addr
+        flags interval
+    }}
+    chain ipmsg {{
+    }}
+}}
+flush set inet filter ipmsg_segments
+flush chain inet filter ipmsg
+table inet filter {{
+    set ipmsg_segments {{
+        type ipv4_addr
+        flags interval
+        elements = {{ {elements} }}
+    }}
+    chain ipmsg {{
+        {between} udp sport {PORT} udp dport {PORT} counter accept comment "presence, messages, sweep"
+        {between} tcp dport {PORT} counter accept comment "files"
+        {between} tcp sport {PORT} ct state established counter accept comment "files, the way back"
+    }}
+}}
+"""
+
+
+def netsh(found: Openings) -> str:
+    """The lines for Windows PCs whose firewall lets only LocalSubnet reach IP Messenger."""
+    remote = ",".join(found.segments)
+    lines = [
+        f'netsh advfirewall firewall add rule name="IP Messenger {protocol} from other segments" dir=in'
+        f" action=allow protocol={protocol} localport={PORT} remoteip={remote} profile=domain,private"
+        for protocol in ("UDP", "TCP")
+    ]
+    return "\n".join(lines) + "\n"

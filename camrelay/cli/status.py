@@ -1,0 +1,131 @@
+"""``camrelay status``: one screen that answers "does it work, and if not, what do I do?"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from camrelay.cli.options import ConfigOption, JsonOption, subcommand
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = subcommand()
+
+
+@app.command()
+def status(
+    config: ConfigOption = None,
+    all_counters: Annotated[
+        bool, typer.Option("--all", "-a", help="Show counters that are zero, too.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Show whether the running relay works.
+
+    Its name and age, whether it can speak for others, each segment with its users and the state of its sweep,
+    what was dropped and why, and every warning with what to do about it.
+
+    \b
+    Examples:
+      camrelay status
+      camrelay status --all            # counters at zero, too
+      camrelay status --json | jq .relay.online
+
+    \b
+    Exit codes:
+      0  users are served
+      1  some users are not served; the warnings say who, why and the remedy
+      2  wrong usage or configuration
+      3  the daemon is not running
+    """
+    from camrelay.cli.asking import result
+    from camrelay.cli.show import console, print_json
+
+    found = result(config, {"do": "status"})
+    if as_json:
+        print_json(found)
+    else:
+        _print(console(), found, all_counters)
+    return 1 if finding(found) else 0
+
+
+def finding(found: dict[str, Any]) -> bool:
+    """Whether some users are not served."""
+    relay = found["relay"]
+    kinds = {row["kind"] for row in relay["segments"]}
+    return "local" not in kinds or bool(relay["foreign"]) or ("remote" in kinds and not relay["can_speak"])
+
+
+def warnings(found: dict[str, Any]) -> list[str]:
+    """Every warning with its remedy, those first that mean users who are not served."""
+    relay, texts = found["relay"], list(found["warnings"])
+    for network, hosts in relay["foreign"].items():
+        who = f"{hosts} {'host' if hosts == 1 else 'hosts'} of {network}"
+        remedy = f'add to [relay]: also = ["INTERFACE={network}"]'
+        texts.insert(0, f"{who} broadcast here: a second network on this wire? {remedy}")
+    if not any(row["kind"] == "local" for row in relay["segments"]):
+        texts.insert(0, "no segment of its own: no usable interface: camrelay config check says why")
+    if found["config"]["problem"]:
+        texts.append(f"configuration not reloaded, the old one is in use: {found['config']['problem']}")
+    if found["database"]["error"]:
+        texts.append(f"roster not saved: {found['database']['error']}")
+    return texts
+
+
+def _print(out: Console, found: dict[str, Any], all_counters: bool) -> None:
+    from rich.text import Text
+
+    from camrelay.cli.show import age, clean
+
+    relay = found["relay"]
+    unserved = f"no, {relay['unserved']} of the users here not served" if relay["unserved"] else "no"
+    speaks = ("yes", "green") if relay["can_speak"] else (unserved, "bold red")
+    out.print(
+        Text.assemble(
+            (clean(relay["name"]), "bold"),
+            f"  camrelay {found['version']}, up {age(found['uptime'])}, pid {found['pid']}",
+            ", speaks for others: ",
+            speaks,
+        )
+    )
+    out.print(
+        f"{relay['online']} {'user' if relay['online'] == 1 else 'users'} online, {relay['offline']} offline"
+        + (f"; {relay['sweeping']} addresses left to ask" if relay["sweeping"] else "")
+        + (f"; {relay['waiting']} datagrams waiting to go" if relay["waiting"] else "")
+    )
+    if relay["segments"]:
+        out.line()
+        _segments(out, relay["segments"])
+    _counters(out, found["counters"] | relay["counters"], all_counters)
+    for number, text in enumerate(warnings(found)):
+        if not number:
+            out.line()
+        out.print(Text.assemble(("warning: ", "bold yellow"), clean(text)))
+
+
+def _segments(out: Console, rows: list[dict[str, Any]]) -> None:
+    from camrelay.cli.show import age, table
+
+    made = table("segment", "reached by", "online", "offline", "swept", right=("online", "offline"))
+    for row in rows:
+        swept = "-"
+        if row["kind"] == "remote":
+            swept = "not yet" if row["swept"] is None else f"{age(row['swept'])} ago"
+            swept += f", next in {age(row['next_sweep'])}" if row["next_sweep"] is not None else ""
+        way = f"{row['interface']}, {row['address']}" if row["kind"] == "local" else "routers, sweep"
+        made.add_row(row["name"], way, str(row["online"]), str(row["offline"]), swept)
+    out.print(made)
+
+
+def _counters(out: Console, counters: dict[str, int], all_counters: bool) -> None:
+    from camrelay.cli.show import table
+
+    made = table("count", "what", right=("count",))
+    for name, count in sorted(counters.items(), key=lambda item: (-item[1], item[0])):
+        if count or all_counters:
+            made.add_row(f"{count:,}", name)
+    if made.row_count:
+        out.line()
+        out.print(made)

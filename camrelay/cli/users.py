@@ -1,0 +1,230 @@
+"""``camrelay users``: the roster as a table, as JSON, or as a stream of what happens to it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from camrelay.cli.options import ConfigOption, JsonOption, subcommand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.table import Table
+    from rich.text import Text
+
+app = subcommand()
+
+Row = dict[str, Any]
+
+
+class State(StrEnum):
+    """The states of a user (camrelay.relay.snapshot.UserRow.state)."""
+
+    ONLINE = "online"
+    UNVERIFIED = "unverified"
+    OFFLINE = "offline"
+
+
+class Sort(StrEnum):
+    """What the table can be sorted by."""
+
+    NICK = "nick"
+    GROUP = "group"
+    LOGON = "logon"
+    HOST = "host"
+    ADDRESS = "address"
+    SEGMENT = "segment"
+    STATE = "state"
+    KIND = "kind"
+    SEEN = "seen"
+    JOINED = "joined"
+
+
+@app.command()
+def users(
+    config: ConfigOption = None,
+    segment: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--segment", "-s", metavar="NAME", help="Only this segment, as status names it; repeatable."
+        ),
+    ] = None,
+    state: Annotated[list[State] | None, typer.Option("--state", help="Only this state; repeatable.")] = None,
+    search: Annotated[
+        str,
+        typer.Option(
+            "--search", "-q", metavar="TEXT", help="Only with TEXT in a name, group, version or address."
+        ),
+    ] = "",
+    sort: Annotated[Sort, typer.Option("--sort", help="Sort by this column.")] = Sort.SEGMENT,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show what happens from now on, until Ctrl-C.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """List the users the relay knows, or watch them come and go.
+
+    Filters narrow both. With --json: an array of objects; with --watch --json: one object per line, with time
+    (ISO 8601), event (joined, changed, moved, left, forgotten) and user.
+
+    \b
+    Examples:
+      camrelay users --segment '192.168.2.*' --state online
+      camrelay users --search tanaka
+      camrelay users --sort seen
+      camrelay users --json | jq -r '.[] | .address'
+      camrelay users --watch
+
+    \b
+    Exit codes:
+      0  users found (or the watch was ended with Ctrl-C)
+      1  no user matches
+      2  wrong usage or configuration
+      3  the daemon is not running, or ended during --watch
+    """
+    from camrelay.cli.asking import answers, result
+    from camrelay.cli.show import print_json
+
+    wanted = _filter(segment or [], [s.value for s in state or []], search)
+    if watch:
+        return _watch(answers(config, {"do": "users", "watch": True}), wanted, as_json)
+    rows = sorted(filter(wanted, result(config, {"do": "users", "watch": False})), key=_sort_key(sort))
+    if as_json:
+        print_json(rows)
+    else:
+        _print(rows)
+    return 0 if rows else 1
+
+
+def _filter(segments: list[str], states: list[str], search: str) -> Callable[[Row], bool]:
+    needle = search.casefold()
+
+    def wanted(row: Row) -> bool:
+        return (
+            (not segments or row["segment"] in segments)
+            and (not states or row["state"] in states)
+            and any(
+                needle in row[k].casefold()
+                for k in ("nick", "group", "logon", "host", "address", "version", "kind")
+            )
+        )
+
+    return wanted
+
+
+def _sort_key(sort: Sort) -> Callable[[Row], tuple[Any, ...]]:
+    """Addresses and segments by number, ages by age, names without regard to case; ties by address."""
+    import re
+
+    def numeric(text: str) -> list[tuple[int, int, str]]:
+        return [
+            (0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"\d+|\D+", text)
+        ]
+
+    def key(row: Row) -> tuple[Any, ...]:
+        if sort in (Sort.SEEN, Sort.JOINED):
+            first: Any = row["last_seen" if sort is Sort.SEEN else "joined"]
+        elif sort in (Sort.ADDRESS, Sort.SEGMENT):
+            first = numeric(row[sort.value])
+        else:
+            first = row[sort.value].casefold()
+        return (first, numeric(row["address"]))
+
+    return key
+
+
+def _print(rows: list[Row]) -> None:
+    from camrelay.cli.show import console, fits
+
+    out = console()
+    if rows:
+        wide = _table(rows, stacked=False)
+        out.print(wide if fits(out, wide) else _table(rows, stacked=True))
+        out.line()
+    online = sum(row["state"] == "online" for row in rows)
+    out.print(f"{len(rows)} {'user' if len(rows) == 1 else 'users'}, {online} online")
+
+
+def _table(rows: list[Row], *, stacked: bool) -> Table:
+    """A line for each user; ``stacked``: two, for narrow terminals."""
+    from rich.text import Text
+
+    from camrelay.cli.show import table
+
+    heads = ["nick", "group", "logon", "host", "address", "segment", "state", "kind"]
+    lines = [_cells(row) for row in rows]
+    if stacked:
+        heads = ["\n".join(pair) for pair in zip(heads[::2], heads[1::2], strict=True)]
+        lines = [
+            [*(Text("\n").join(p) for p in zip(cells[:-1:2], cells[1:-1:2], strict=True)), cells[-1]]
+            for cells in lines
+        ]
+    made = table(*heads, "last seen", right=("last seen",))
+    for cells in lines:
+        made.add_row(*cells)
+    return made
+
+
+def _cells(row: Row) -> list[Text]:
+    from rich.text import Text
+
+    from camrelay.cli.show import age, clean
+
+    styles = {"online": "green", "unverified": "yellow", "offline": "dim"}
+    address = row["address"] if row["port"] == 2425 else f"{row['address']}:{row['port']}"
+    state = (
+        row["state"] + (", away" if row["away"] else "") + (f", twin at {row['twin']}" if row["twin"] else "")
+    )
+    return [
+        *(Text(clean(row[k])) for k in ("nick", "group", "logon", "host")),
+        Text(address),
+        Text(row["segment"] + ("" if row["home"] else " (told)")),
+        Text(state, styles.get(row["state"], "")),
+        Text(row["kind"]),
+        Text(age(row["last_seen"])),
+    ]
+
+
+def _watch(stream: Iterator[tuple[str, Any]], wanted: Callable[[Row], bool], as_json: bool) -> int:
+    from datetime import datetime
+
+    from camrelay.cli.show import clean, console, print_json
+    from camrelay.errors import NotRunning
+
+    out = console()
+    styles = {"joined": "green", "left": "red", "forgotten": "dim", "moved": "yellow", "changed": "cyan"}
+    try:
+        for what, value in stream:
+            if what == "result":
+                if not as_json:
+                    out.print(f"[dim]{sum(map(wanted, value))} users now; Ctrl-C ends[/]", markup=True)
+                continue
+            if not wanted(value["user"]):
+                continue
+            now = datetime.now().astimezone()
+            if as_json:
+                print_json({"time": now.isoformat(timespec="milliseconds"), **value}, lines=True)
+                continue
+            out.print(_line(value, now.strftime("%H:%M:%S"), styles, clean))
+            out.file.flush()
+    except KeyboardInterrupt:
+        return 0
+    raise NotRunning("the daemon has ended or dropped this watch")
+
+
+def _line(value: Row, time: str, styles: dict[str, str], clean: Callable[[str], str]) -> Any:
+    """One event as a line: time, event, who, from where, and what an event says beyond that."""
+    from rich.text import Text
+
+    user, event = value["user"], value["event"]
+    line = Text.assemble(
+        (time, "dim"), "  ", (f"{event:<9}", styles.get(event, "")), "  ", (clean(user["nick"]), "bold"),
+        f" ({clean(user['group'])})  " if user["group"] else "  ",
+        clean(f"{user['logon']}@{user['host']}  {user['address']}  {user['segment']}  {user['kind']}"),
+    )  # fmt: skip
+    more = {k: v for k, v in value.items() if k not in ("event", "user") and v not in (None, "")}
+    line.append("".join(f"  {k}: {clean(str(v))}" for k, v in more.items()))
+    return line

@@ -1,0 +1,76 @@
+"""The openings: which rules follow from which segments, in every format."""
+
+from __future__ import annotations
+
+from camrelay.cli.firewall import _markdown
+from camrelay.cli.openings import MOST_PAIRED, netsh, nft, openings
+
+TWO = openings(["192.168.1.0/24"], ["192.168.1.2"], ["192.168.1.*", "192.168.2.*"])
+
+
+def facts(found):
+    return {(r.source, r.destination, r.protocol, r.source_port, r.port, r.both) for r in found.rules}
+
+
+def test_two_segments_need_messages_files_and_the_sweep():
+    one, other, relay = ("192.168.1.0/24",), ("192.168.2.0/24",), ("192.168.1.2",)
+    assert facts(TWO) == {
+        (one, other, "udp", "2425", 2425, True),
+        (one, other, "tcp", "any", 2425, True),
+        (relay, other, "udp", "2425", 2425, True),
+    }
+
+
+def test_every_pair_of_segments_is_listed_remote_ones_too():
+    found = openings(["192.168.1.0/24"], ["192.168.1.2"], ["192.168.2.*", "10.1.5.20"])
+    pairs = {(r.source[0], r.destination[0]) for r in found.rules if r.protocol == "tcp"}
+    assert pairs == {
+        ("192.168.1.0/24", "10.1.5.20/32"),
+        ("192.168.1.0/24", "192.168.2.0/24"),
+        ("10.1.5.20/32", "192.168.2.0/24"),
+    }
+
+
+def test_own_segments_among_the_remote_ones_are_left_out():
+    assert TWO.remote == ("192.168.2.0/24",)
+    wide = openings(["192.168.0.0/16"], ["192.168.0.2"], ["192.168.2.*", "192.168.7.7"])
+    assert wide.rules == ()
+
+
+def test_many_segments_become_one_group():
+    found = openings(["10.0.0.0/24"], ["10.0.0.2"], [f"10.0.{n}.*" for n in range(1, MOST_PAIRED + 1)])
+    assert [len(r.source) for r in found.rules] == [MOST_PAIRED + 1, MOST_PAIRED + 1, 1]
+    assert found.rules[0].source == found.rules[0].destination
+
+
+def test_nft_replaces_itself_and_holds_each_network_once():
+    text = nft(openings(["192.168.0.0/24"], ["192.168.0.2"], ["192.168.1.*", "10.1.5.20"]))
+    assert "elements = { 10.1.5.20/32, 192.168.0.0/23 }" in text
+    assert text.count("{") == text.count("}")
+    assert text.index("flush chain") < text.index("udp dport 2425")
+
+
+def test_netsh_names_every_segment_in_both_lines():
+    udp, tcp = netsh(TWO).splitlines()
+    assert "protocol=UDP localport=2425 remoteip=192.168.1.0/24,192.168.2.0/24" in udp
+    assert "protocol=TCP" in tcp
+
+
+def test_markdown_is_a_table_with_a_cell_for_every_column():
+    rows = [line for line in _markdown(TWO).splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + len(TWO.rules)
+    assert {row.count("|") for row in rows} == {7}
+
+
+def test_json_has_stable_names():
+    found = TWO.document()
+    assert set(found) == {"local", "remote", "relays", "rules", "notes"}
+    assert set(found["rules"][0]) == {"purpose", "from", "to", "protocol", "source_port", "port", "both_ways"}
+
+
+def test_nothing_to_open_is_a_finding(run, tmp_path):
+    config = tmp_path / "c.toml"
+    config.write_text('[relay]\ninterfaces = ["nope0"]\n')
+    page = run("firewall", "--config", config)
+    assert page.code == 1
+    assert "[remote] segments" in page.err

@@ -1,0 +1,71 @@
+"""status: one screen, and an exit code that says whether users are served."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+from conftest import STATUS
+
+
+@pytest.fixture
+def status():
+    return deepcopy(STATUS)
+
+
+def test_a_healthy_relay_is_exit_0_and_shows_its_segments(run, daemon):
+    page = run("status", "--config", daemon.config)
+    assert page.code == 0
+    assert "hq-1f" in page.out
+    assert "up 2 h 5 min" in page.out
+    assert "speaks for others: yes" in page.out
+    assert "192.168.2.*" in page.out
+    assert "65 s ago, next in 1 s" in page.out
+    assert "warning" not in page.out
+
+
+def test_counters_at_zero_show_only_on_demand(run, daemon):
+    assert "malformed" not in run("status", "--config", daemon.config).out
+    assert "malformed" in run("status", "--all", "--config", daemon.config).out
+
+
+def test_json_is_the_daemons_answer(run, daemon):
+    page = run("status", "--json", "--config", daemon.config)
+    assert page.json == STATUS
+
+
+def test_not_speaking_for_others_is_a_finding_and_says_how_many_it_costs(run, daemon, status):
+    status["relay"] |= {"can_speak": False, "unserved": 2}
+    status["warnings"] = ["cannot announce users: start through camrelay.socket"]
+    daemon.answers("status", status)
+    page = run("status", "--config", daemon.config)
+    assert page.code == 1
+    assert "speaks for others: no, 2 of the users here not served" in page.out
+    assert page.out.count("camrelay.socket") == 1
+
+
+def test_a_second_network_on_the_wire_is_a_finding(run, daemon, status):
+    status["relay"]["foreign"] = {"192.168.9.0/24": 12}
+    daemon.answers("status", status)
+    page = run("status", "--config", daemon.config)
+    assert page.code == 1
+    assert "12 hosts of 192.168.9.0/24 broadcast here" in page.out
+    assert "also = " in page.out
+
+
+def test_no_segment_of_its_own_is_a_finding(run, daemon, status):
+    del status["relay"]["segments"][0]
+    daemon.answers("status", status)
+    assert run("status", "--config", daemon.config).code == 1
+
+
+def test_a_warning_that_costs_no_user_anything_is_shown_and_no_finding(run, daemon, status):
+    status["warnings"] = ["receive buffer 212992 of 8388608 bytes: sysctl -w net.core.rmem_max=8388608"]
+    status["database"]["error"] = "disk full"
+    status["config"]["problem"] = "line 3: ..."
+    daemon.answers("status", status)
+    page = run("status", "--config", daemon.config)
+    assert page.code == 0
+    assert "sysctl" in page.out
+    assert "disk full" in page.out
+    assert "line 3" in page.out
