@@ -5,11 +5,19 @@ The order in which charsets are tried is one function, ``guess``: "why this char
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 LAST_RESORT = "latin-1"  # reads every byte and keeps different names different
 
 # In valid UTF-8 a byte from here on begins a sequence of three or four. Legacy text that passes for UTF-8 at
 # all (half-width katakana and some Chinese do, in two-byte sequences) practically never holds one.
 _LONG_SEQUENCE = 0xE0
+
+# What a trailer can prove besides the likely ones: Windows' own code pages where IPMSG is in use.
+_CODEPAGES = ("cp932", "gb18030", "utf-8", "cp949", "cp950", "cp1252", "cp1251")
 
 _UTF8_NAMES = frozenset(("utf-8", "utf8", "utf_8"))
 
@@ -48,6 +56,19 @@ def exactly(raw: bytes, charset: str) -> str | None:
 def surely_utf8(raw: bytes) -> bool:
     """Valid UTF-8 that no legacy charset would produce: it holds a sequence of three bytes or more."""
     return not raw.isascii() and max(raw) >= _LONG_SEQUENCE and exactly(raw, "utf-8") is not None
+
+
+def agreeing(pairs: Iterable[tuple[bytes, str | None]], likely: Iterable[str]) -> str | None:
+    """The charset in which all the bytes are the text beside them (None: not known), ``likely`` ones first.
+
+    None if there is no such charset, or nothing but ASCII to compare.
+    """
+    evidence = [(raw, text) for raw, text in pairs if text is not None and not raw.isascii()]
+    if evidence:
+        for charset in (*likely, *_CODEPAGES):
+            if charset and all(exactly(raw, charset) == text for raw, text in evidence):
+                return charset
+    return None
 
 
 def guess(raw: bytes, codepage: str, *, known: str = "", kind: tuple[str, ...] = ()) -> str:

@@ -66,7 +66,7 @@ def unpack(body: bytes) -> tuple[int, list[Entry]]:
     """The index to ask for next (0: complete) and the users of one ANSLIST body.
 
     Lists of g2ipmsg are understood: it counts differently and does not swap ports. Left out are users that
-    the list says are gone (as Windows reads it), entries that make no sense, and a last one that is cut short.
+    the list says are gone (as Windows reads it), entries that make no sense, and a last one cut short.
     Raises MalformedPacket, and nothing else, when the two numbers at the head are missing.
     """
     following, found, rest = body.partition(b"\a")

@@ -1,7 +1,7 @@
 """The classic IPMSG packet, ``VER:NUMBER:LOGON:HOST:COMMAND:BODY NUL EXTRA``: bytes in, bytes out.
 
 Every field is kept as sent (the number too: its text is an encryption IV), nothing is decoded. Bytes that
-are not such a packet raise MalformedPacket and nothing else. IPDict frames, the other framing on the same port,
+are not such a packet raise MalformedPacket and nothing else. IPDict frames, the other framing on the port,
 are told apart here and refused.
 """
 
@@ -83,7 +83,7 @@ def build(
 ) -> bytes:
     """The datagram for these fields: header, body, NUL, then ``extra`` as it is.
 
-    Empty names leave as ``?`` (Windows' tokenizer would shift the fields behind them), ``:`` in them as ``;``.
+    Empty names leave as ``?`` (Windows' tokenizer would shift the fields behind), ``:`` in them as ``;``.
     ``body`` must not contain NUL: what follows it would be read as ``extra``.
     """
     if b":" in logon or b":" in host:

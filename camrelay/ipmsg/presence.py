@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from camrelay.ipmsg import trailer as trailers
-from camrelay.ipmsg.charset import decode, encode, exactly, guess, is_utf8, surely_utf8
+from camrelay.ipmsg.charset import agreeing, decode, encode, exactly, guess, is_utf8, surely_utf8
 from camrelay.ipmsg.command import MODE_MASK, NEVER_ANNOUNCED, OPTION_MASK, Command, Option
 from camrelay.ipmsg.kind import Kind, edition, recognise
 from camrelay.ipmsg.packet import Packet, build
@@ -20,6 +20,8 @@ __all__ = ["Kind", "Presence", "announce", "own", "read"]
 # What is kept of body and extra: all names at their longest, twice, fit in; a stranger's novel does not.
 BODY_LIMIT = 512
 EXTRA_LIMIT = 2560
+# What is repeated of VER and parts (FeiQ has VERs of some 60 bytes, iptux parts of 30): all fits one frame.
+OTHERS_LIMIT = 128
 
 # Plain numbers: an IntFlag's operators cost a microsecond each.
 _UTF8 = int(Option.UTF8)
@@ -28,24 +30,11 @@ _CAPIPDICT = int(Option.CAPIPDICT)
 _OF_THE_USER = OPTION_MASK & ~int(NEVER_ANNOUNCED) & ~_UTF8
 _ANSENTRY = int(Command.ANSENTRY)
 
-# Commands whose body is a nick and whose extra begins with a group. Others carry names in the header only.
-_WITH_NICK = frozenset(
-    map(
-        int,
-        (
-            Command.NOOPERATION,
-            Command.BR_ENTRY,
-            Command.BR_EXIT,
-            Command.ANSENTRY,
-            Command.BR_ABSENCE,
-            Command.BR_ISGETLIST,
-            Command.BR_ISGETLIST2,
-        ),
-    )
-)
+_SELF = " (camrelay)"  # what makes our nick explain itself
 
-# Code pages that a trailer can prove besides the configured one: Windows' own where IPMSG is in use.
-_CODEPAGES = ("cp932", "gb18030", "utf-8", "cp949", "cp950", "cp1252", "cp1251")
+# Commands whose body is a nick and whose extra begins with a group. Others carry names in the header only.
+_PRESENCE = (Command.NOOPERATION, Command.BR_ENTRY, Command.BR_EXIT, Command.ANSENTRY, Command.BR_ABSENCE)
+_WITH_NICK = frozenset(map(int, (*_PRESENCE, Command.BR_ISGETLIST, Command.BR_ISGETLIST2)))
 
 
 class Presence:
@@ -176,7 +165,7 @@ def announce(
     """The packet with which this user would say ``command`` (BR_ENTRY, BR_ABSENCE, ANSENTRY, BR_EXIT).
 
     charset  names in this charset; None: the very bytes the user sent.
-    trailer  None: as the user's own program does (CAPUTF8OPT: names and version, on ANSENTRY only the version).
+    trailer  None: as the user's own program does: with CAPUTF8OPT names and version, on ANSENTRY the version.
              True: with names even if the program has none; parts make room: it must follow the group.
              False: none, parts kept.
     plus     option bits to add, for questions that the relay asks in its own name (DIALUP).
@@ -195,9 +184,10 @@ def announce(
     extra = group
     if capable and trailer is not False:
         extra += _trailer(presence, named=mode != _ANSENTRY or trailer is True)
-    elif presence.parts:
+    elif 0 < len(presence.parts) <= OTHERS_LIMIT:
         extra += b"\0" + presence.parts
-    return build(presence.version, number, logon, host, options | mode, nick or logon, extra)
+    version = presence.version[:OTHERS_LIMIT]
+    return build(version, number, logon, host, options | mode, nick or logon, extra)
 
 
 def own(name: str, group: str, hostname: str, version: str) -> Presence:
@@ -205,8 +195,8 @@ def own(name: str, group: str, hostname: str, version: str) -> Presence:
     presence = Presence(
         version=b"1_camrelay " + encode(clean(version), "ascii").replace(b":", b";"),
         logon=b"camrelay",
-        host=encode(clean(hostname), "utf-8"),
-        nick=encode(clean(f"{name} (camrelay)"), "utf-8"),
+        host=encode(clean(hostname).replace(":", ";"), "utf-8"),
+        nick=encode(f"{clean(name)[: NAME_LIMIT - len(_SELF)]}{_SELF}", "utf-8"),
         group=encode(clean(group), "utf-8"),
         parts=b"",
         options=_CAPUTF8,  # it reads UTF-8 names; it takes no files and no encrypted messages
@@ -276,15 +266,9 @@ def _charset(presence: Presence) -> tuple[str, bool]:
         return "utf-8", True
     if names.isascii():
         return known or (*kind, codepage)[0], False
-    evidence = [
-        (raw, text)
-        for raw, text in zip(sent, trailers.said(presence._trailer), strict=True)
-        if text is not None and not raw.isascii()
-    ]
-    if evidence:
-        for charset in (known, codepage, *kind, *_CODEPAGES):
-            if charset and all(exactly(raw, charset) == text for raw, text in evidence):
-                return charset, True
+    proven = agreeing(zip(sent, trailers.said(presence._trailer), strict=True), (known, codepage, *kind))
+    if proven:
+        return proven, True
     charset = guess(names, codepage, known=known, kind=kind)
     return charset, is_utf8(charset) and surely_utf8(names)
 

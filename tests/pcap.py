@@ -1,0 +1,91 @@
+"""Reads UDP datagrams out of a pcap file of Ethernet frames, IP fragments put together. For tests only."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATA = Path(__file__).parent / "data"
+CAPTURES = sorted(DATA.glob("*.pcap"))
+
+_ETHERNET = 1
+_IPV4 = 0x0800
+_UDP = 17
+
+
+class Captured(NamedTuple):
+    """One UDP datagram as it went by."""
+
+    source: str
+    port: int
+    target: str
+    target_port: int
+    data: bytes
+
+
+class Capture(NamedTuple):
+    """What one file holds."""
+
+    datagrams: list[Captured]  # in the order in which they became complete
+    incomplete: int  # how many the recording has only fragments of
+
+
+def capture(path: Path, port: int = 2425) -> Capture:
+    """Every UDP datagram to ``port``."""
+    waiting: dict[tuple[bytes, bytes, int], dict[int, tuple[bytes, bool]]] = {}
+    found = []
+    for frame in _frames(path.read_bytes()):
+        if struct.unpack_from("!H", frame, 12)[0] != _IPV4 or frame[23] != _UDP:
+            continue
+        packet = frame[14:]
+        length, identity, fragment = struct.unpack_from("!HHH", packet, 2)
+        source, target = packet[12:16], packet[16:20]
+        pieces = waiting.setdefault((source, target, identity), {})
+        pieces[(fragment & 0x1FFF) * 8] = (packet[(packet[0] & 15) * 4 : length], bool(fragment & 0x2000))
+        whole = _whole(pieces)
+        if whole is None:
+            continue
+        del waiting[source, target, identity]
+        source_port, target_port, size = struct.unpack_from("!HHH", whole)
+        if target_port == port:
+            found.append(
+                Captured(
+                    str(IPv4Address(source)),
+                    source_port,
+                    str(IPv4Address(target)),
+                    target_port,
+                    whole[8:size],
+                )
+            )
+    return Capture(found, len(waiting))
+
+
+def _frames(content: bytes) -> Iterator[bytes]:
+    magic, _, _, _, _, _, link = struct.unpack_from("<IHHiIII", content)
+    if magic != 0xA1B2C3D4 or link != _ETHERNET:
+        raise ValueError("not a little-endian pcap file of Ethernet frames")
+    offset = 24
+    while offset < len(content):
+        _, _, size, sent = struct.unpack_from("<IIII", content, offset)
+        if size != sent:
+            raise ValueError("frames are cut short")
+        yield content[offset + 16 : offset + 16 + size]
+        offset += 16 + size
+
+
+def _whole(pieces: dict[int, tuple[bytes, bool]]) -> bytes | None:
+    """The payload, if no fragment is missing."""
+    payload = b""
+    more = True
+    while more:
+        piece = pieces.get(len(payload))
+        if piece is None:
+            return None
+        payload += piece[0]
+        more = piece[1]
+    return payload
