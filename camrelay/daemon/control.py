@@ -1,0 +1,297 @@
+"""The answering side of the control socket: who may ask what, and slow or silly clients cost nobody anything.
+
+Everybody who can open the socket (group camrelay) may look; only root and the daemon's own user may change.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import socket
+import stat
+import struct
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+import trio
+
+from camrelay.daemon.answers import LONGEST_REQUEST, VERSION, Request, Status, Swept
+from camrelay.errors import CamrelayError, StartError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from camrelay.relay.snapshot import UserRow
+
+MOST_CLIENTS = 16
+FIRST_LINE_WITHIN = 10.0  # seconds
+WRITE_WITHIN = 10.0  # seconds for one piece of an answer: a stopped reader is let go
+EVENTS_BEHIND = 1024  # lines a watcher may lag behind
+ROWS_AT_ONCE = 200  # made and encoded between two checkpoints: some 5 ms
+PROGRESS_EVERY = 0.5
+ANSWERS_WITHIN = 15.0  # seconds after the last question; a segment may be gone from the configuration by then
+GROUP = "camrelay"
+
+encode = msgspec.json.encode
+_read_request = msgspec.json.Decoder(Request).decode
+
+
+class Pass:
+    """A pass over remote segments that a client waits for; who hears of a segment's end calls ``done``."""
+
+    def __init__(self, total: int, segments: Iterable[str]) -> None:
+        self.total = total
+        self.segments = set(segments)  # those still being asked
+        self.answered = 0
+
+    def done(self, segment: str, answered: int) -> None:
+        """This segment has been asked, and so many of it answered."""
+        if segment in self.segments:
+            self.segments.discard(segment)
+            self.answered += answered
+
+
+class Answers(Protocol):
+    """What the service knows; every call returns at once."""
+
+    def status(self) -> Status:
+        """Everything there is to see."""
+
+    def users(self) -> Iterable[UserRow]:
+        """The roster; rows may be made as they are taken."""
+
+    def sweep(self, segments: Sequence[str]) -> Pass:
+        """Begin a pass over these segments (none: all). UsageError for an unknown one."""
+
+    def sweeping(self) -> int:
+        """Addresses left in all passes."""
+
+    def reload(self) -> None:
+        """Read the configuration again. ConfigError if it cannot be used."""
+
+
+def listen(path: str | os.PathLike[str]) -> tuple[socket.socket, list[str]]:
+    """A listening socket at ``path``, 0660, group camrelay if there is one; and warnings. Or StartError.
+
+    A socket left behind by a dead daemon is replaced; one that somebody answers on is not.
+    """
+    where = Path(path)
+    try:
+        where.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _clear(where)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        mask = os.umask(0o117)  # from the first moment on nobody else may connect
+        try:
+            listener.bind(str(where))
+        finally:
+            os.umask(mask)
+        listener.listen(MOST_CLIENTS)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StartError(
+            f"control socket {where}: {reason}: set [relay] control or make the directory"
+        ) from None
+    return listener, _give_to_group(where)
+
+
+def _clear(path: Path) -> None:
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise StartError(
+                f"control socket {path}: something else is there: move it or set [relay] control"
+            )
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        # EAGAIN: the queue of a living listener is full
+        if probe.connect_ex(str(path)) in (0, errno.EAGAIN):
+            raise StartError(f"another camrelay answers at {path}: stop it first (systemctl stop camrelay)")
+    path.unlink(missing_ok=True)
+
+
+def _give_to_group(path: Path) -> list[str]:
+    try:
+        group = grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        return []
+    try:
+        if path.stat().st_gid != group:  # a sandbox refuses chown altogether
+            os.chown(path, -1, group)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return [f"control socket {path}: cannot be given to group {GROUP} ({reason}): only its owner may ask"]
+    return []
+
+
+class Control:
+    """Serves the clients of one listening socket. ``may_change``: user ids that may do more than look."""
+
+    def __init__(self, answers: Answers, may_change: frozenset[int] | None = None) -> None:
+        self.counters: dict[str, int] = {}
+        self._answers = answers
+        self._may_change = frozenset({0, os.geteuid()}) if may_change is None else may_change
+        self._clients = 0
+        self._watchers: set[trio.MemorySendChannel[bytes]] = set()
+        self._table: dict[str, Callable[[trio.SocketStream, Request], Awaitable[None]]] = {
+            "status": self._status,
+            "users": self._users,
+            "sweep": self._sweep,
+            "reload": self._reload,
+        }
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Answer until cancelled."""
+        await trio.serve_listeners(
+            self._client, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
+        )
+
+    @property
+    def watched(self) -> bool:
+        """Is anybody watching? If not, nothing needs to be published."""
+        return bool(self._watchers)
+
+    def publish(self, event: dict[str, Any]) -> None:
+        """Tell all watchers. One who lags too far behind is dropped."""
+        line = _line({"v": VERSION, "event": event})
+        for watcher in list(self._watchers):
+            try:
+                watcher.send_nowait(line)
+            except trio.WouldBlock:
+                self._count("control clients dropped: too slow")
+                self._watchers.discard(watcher)
+                watcher.close()
+
+    def _count(self, cause: str) -> None:
+        self.counters[cause] = self.counters.get(cause, 0) + 1
+
+    async def _client(self, stream: trio.SocketStream) -> None:
+        self._clients += 1
+        try:
+            async with stream:
+                if self._clients > MOST_CLIENTS:
+                    self._count("control clients refused: too many at once")
+                    await _refuse(stream, f"busy: {MOST_CLIENTS} others are asking: try again")
+                else:
+                    await self._converse(stream)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._count("control clients gone before their answer")
+        except* trio.TooSlowError:
+            self._count("control clients dropped: too slow")
+        finally:
+            self._clients -= 1
+
+    async def _converse(self, stream: trio.SocketStream) -> None:
+        request = await self._request(stream)
+        if request is None:
+            return
+        try:
+            await self._table[request.do](stream, request)
+        except CamrelayError as error:
+            await _refuse(stream, str(error), error.exit_code)
+
+    async def _request(self, stream: trio.SocketStream) -> Request | None:
+        """The request, or None after saying why there is none."""
+        line = bytearray()
+        with trio.move_on_after(FIRST_LINE_WITHIN):
+            while b"\n" not in line and len(line) <= LONGEST_REQUEST:
+                got = await stream.receive_some(LONGEST_REQUEST)
+                if not got:
+                    break
+                line += got
+            if not line:  # a look whether somebody listens
+                return None
+        text, end, _ = line.partition(b"\n")
+        try:
+            if not end or len(text) > LONGEST_REQUEST:
+                raise UsageError(
+                    f"expected one line of JSON, at most {LONGEST_REQUEST >> 10} KiB, within 10 s"
+                )
+            request = _read_request(text)
+            if request.v != VERSION:
+                raise UsageError(
+                    f"version {request.v} asked, version {VERSION} spoken: use the camrelay of the daemon"
+                )
+            if request.do not in self._table:
+                raise UsageError(f"unknown request {request.do[:40]!r}: known are {', '.join(self._table)}")
+        except (msgspec.DecodeError, UnicodeDecodeError, UsageError) as error:
+            self._count("control requests malformed")
+            await _refuse(stream, str(error), UsageError.exit_code)
+            return None
+        return request
+
+    def _check_allowed(self, stream: trio.SocketStream, what: str) -> None:
+        _, uid, _ = struct.unpack("3i", stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid not in self._may_change:
+            self._count("control requests not allowed")
+            raise CamrelayError(f"not allowed: {what} is for root and the daemon's own user: use sudo")
+
+    async def _status(self, stream: trio.SocketStream, request: Request) -> None:
+        await _send(stream, _line({"v": VERSION, "ok": True, "result": self._answers.status()}))
+
+    async def _users(self, stream: trio.SocketStream, request: Request) -> None:
+        send, receive = trio.open_memory_channel[bytes](EVENTS_BEHIND)
+        if request.watch:
+            self._watchers.add(send)  # before the roster is taken: no change falls between
+        try:
+            rows = iter(self._answers.users())
+            before = b'{"v":1,"ok":true,"result":['
+            while piece := encode(list(islice(rows, ROWS_AT_ONCE)))[1:-1]:
+                await _send(stream, before + piece)
+                before = b","
+            await _send(stream, (b"" if before == b"," else before) + b"]}\n")
+            if request.watch:
+                await self._watch(stream, receive)
+        finally:
+            self._watchers.discard(send)
+            send.close()
+
+    async def _watch(self, stream: trio.SocketStream, events: trio.MemoryReceiveChannel[bytes]) -> None:
+        """Pass events on until the client hangs up."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until_closed, stream, nursery.cancel_scope)
+            async for line in events:
+                await _send(stream, line)
+            nursery.cancel_scope.cancel()
+
+    async def _sweep(self, stream: trio.SocketStream, request: Request) -> None:
+        self._check_allowed(stream, "sweep")
+        began = trio.current_time()
+        asked = self._answers.sweep(request.segments)
+        patience = ANSWERS_WITHIN
+        while asked.segments and patience > 0:
+            await trio.sleep(PROGRESS_EVERY)
+            left = min(self._answers.sweeping(), asked.total) if asked.segments else 0
+            patience -= 0 if left else PROGRESS_EVERY
+            progress = {"left": left, "total": asked.total, "answered": asked.answered}
+            await _send(stream, _line({"v": VERSION, "event": progress}))
+        swept = Swept(asked.total, asked.answered, trio.current_time() - began)
+        await _send(stream, _line({"v": VERSION, "ok": True, "result": swept}))
+
+    async def _reload(self, stream: trio.SocketStream, request: Request) -> None:
+        self._check_allowed(stream, "reload")
+        self._answers.reload()
+        await _send(stream, _line({"v": VERSION, "ok": True, "result": {}}))
+
+
+async def _until_closed(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+    while await stream.receive_some(4096):
+        pass
+    scope.cancel()
+
+
+async def _refuse(stream: trio.SocketStream, error: str, code: int = 1) -> None:
+    line = " ".join(error.split("\n"))
+    await _send(stream, _line({"v": VERSION, "ok": False, "error": line, "exit": code}))
+
+
+async def _send(stream: trio.SocketStream, data: bytes) -> None:
+    with trio.fail_after(WRITE_WITHIN):
+        await stream.send_all(data)
+
+
+def _line(value: object) -> bytes:
+    return encode(value) + b"\n"

@@ -1,0 +1,114 @@
+"""What the relay decided, carried where it belongs: datagrams to the LAN, events to log, disk and watchers.
+
+The relay knows none of these; a new listener to events is one more line here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from camrelay.relay import view
+from camrelay.relay.outputs import (
+    SweepDone,
+    Transmit,
+    Twin,
+    UserChanged,
+    UserForgotten,
+    UserHeard,
+    UserJoined,
+    UserLeft,
+    UserMoved,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from camrelay.daemon.control import Control, Pass
+    from camrelay.daemon.lan import LanLike
+    from camrelay.daemon.log import Log
+    from camrelay.daemon.store import Store
+    from camrelay.relay.outputs import Event, Output
+    from camrelay.relay.roster import User
+
+# What watchers are told, by event; and the line that is logged.
+NAMES: Final[dict[type, str]] = {
+    UserJoined: "joined",
+    UserChanged: "changed",
+    UserMoved: "moved",
+    UserLeft: "left",
+    UserForgotten: "forgotten",
+}
+
+
+class Router:
+    """Takes every list of outputs, in the order in which they were decided."""
+
+    def __init__(self, lan: LanLike, store: Store, log: Log) -> None:
+        self._lan = lan
+        self._store = store
+        self._log = log
+        self.control: Control | None = None  # made later: it needs the service, which needs this
+        self.passes: list[Pass] = []  # sweeps that somebody waits for
+        self.changed = True  # did users come or go since somebody set this to False?
+
+    def take(self, outputs: Iterable[Output], now: float) -> None:
+        """Send the datagrams, tell the events."""
+        transmits: list[Transmit] = []
+        for output in outputs:
+            if isinstance(output, Transmit):
+                transmits.append(output)
+            else:
+                self._event(output, now)
+        if transmits:
+            self._lan.send(transmits)
+            self._store.used_numbers(len(transmits))
+
+    def _event(self, event: Event, now: float) -> None:
+        match event:
+            case UserHeard(user):
+                self._store.save(user.key, user.saved(now))
+            case UserForgotten(user):
+                self._store.forget(user.key)
+                self._tell(event, user, now)
+            case UserJoined(user) | UserChanged(user):
+                self._store.save(user.key, user.saved(now))
+                self._tell(event, user, now)
+            case UserMoved(user, was):
+                self._store.save(user.key, user.saved(now))
+                self._tell(event, user, now, was=was)
+            case UserLeft(user, reason):
+                self._store.save(user.key, user.saved(now))
+                self._tell(event, user, now, reason=reason)
+            case Twin(user, other):
+                self._log.warning("one name at two addresses", **_who(user), other=other)
+            case SweepDone():
+                self._sweep_done(event)
+
+    def _tell(self, event: Event, user: User, now: float, **more: str) -> None:
+        self.changed = True
+        name = NAMES[type(event)]
+        self._log.info(f"user {name}", **_who(user), **more)
+        if self.control is not None and self.control.watched:
+            self.control.publish({"event": name, "user": asdict(view.row(user, now)), **more})
+
+    def _sweep_done(self, done: SweepDone) -> None:
+        self._log.info(
+            "sweep pass done",
+            segment=done.segment, asked=done.asked, answered=done.answered, seconds=round(done.seconds, 1),
+        )  # fmt: skip
+        for waiting in self.passes:
+            waiting.done(done.segment, done.answered)
+        self.passes = [waiting for waiting in self.passes if waiting.segments]
+
+
+def _who(user: User) -> dict[str, str]:
+    presence = user.presence
+    return {
+        "nick": presence.nick_text,
+        "logon": presence.logon_text,
+        "host": presence.host_text,
+        "address": user.address,
+        "segment": user.segment.name,
+        "kind": presence.kind.value,
+    }

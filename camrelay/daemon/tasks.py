@@ -1,0 +1,286 @@
+"""The tasks around one ``Relay``: hear, tick, watch interfaces, clock and signals, answer, write.
+
+Rules kept here: the relay is only ever called from this loop, and an exception out of it ends the process
+(systemd starts it again, the roster is on disk); what network, disk or a client does wrong is survived.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final, Never, Protocol
+
+import trio
+
+from camrelay import __version__
+from camrelay.config import BadConfig, load
+from camrelay.daemon.answering import Answering
+from camrelay.daemon.control import Control
+from camrelay.daemon.events import Router
+from camrelay.relay.relay import Relay
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
+
+    from camrelay.config import Config
+    from camrelay.daemon.lan import LanLike
+    from camrelay.daemon.log import Log
+    from camrelay.daemon.notify import Notify
+    from camrelay.daemon.stalls import Stalls
+    from camrelay.daemon.store import Store
+    from camrelay.relay.outputs import Interface, Output
+
+PULSE: Final = 5.0  # seconds between two looks at clock and status line, two signs of life at least
+LEAST_NAP: Final = 0.002  # between two ticks: what is held back by a full queue must not spin the loop
+SLEPT: Final = 2.0  # seconds that BOOTTIME gained on MONOTONIC: the machine was suspended
+FAREWELL_WITHIN: Final = 2.0  # for the last datagrams to leave
+LAST_WRITE_WITHIN: Final = 5.0  # systemd waits 90 s
+LOOK_AGAIN: Final = 10.0  # seconds between looks at the interfaces where the kernel does not tell of changes
+
+
+class Interfaces(Protocol):
+    """Where our segments come from: the module ``interfaces``, or something else in tests."""
+
+    def usable(self, names: Sequence[str] | None, also: Mapping[str, Sequence[str]]) -> list[Interface]:
+        """Our segments now."""
+
+    def changes(self) -> AsyncGenerator[None, None]:
+        """Something may be different: look again. The first one comes at once."""
+
+
+def suspended() -> float:
+    """Seconds this machine has slept since it was started."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+class Tasks:
+    """All that runs. Made inside the loop; ``serve`` returns after SIGTERM, with all said and written."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        lan: LanLike,
+        interfaces: Interfaces,
+        store: Store,
+        log: Log,
+        notify: Notify,
+        hostname: str,
+        source: str = "own",
+        warnings: Sequence[str] = (),
+        stalls: Stalls | None = None,
+        relay: Callable[..., Relay] = Relay,
+        watchdog: float | None = None,
+        asleep: Callable[[], float] = suspended,
+        chance: random.Random | None = None,
+        may_change: frozenset[int] | None = None,
+    ) -> None:
+        self._config = config
+        self._lan = lan
+        self._interfaces = interfaces
+        self._store = store
+        self._log = log
+        self._notify = notify
+        self._hostname = hostname
+        self._stalls = stalls
+        self._pulse_every = min(PULSE, watchdog / 3) if watchdog else PULSE
+        self._asleep = asleep
+        self._nap = trio.CancelScope()
+        self._leaving = False
+        self._segments = self._look()
+        self._relay = relay(
+            config.settings(hostname),
+            self._segments,
+            hostname=hostname,
+            number=store.first_number,
+            random=chance or random.Random(),
+            can_speak=lan.can_speak,
+            now=trio.current_time(),
+        )
+        self._router = Router(lan, store, log)
+        self._answering = Answering(
+            config,
+            lan=lan,
+            store=store,
+            relay=self._relay,
+            router=self._router,
+            source=source,
+            warnings=warnings,
+            stalls=stalls,
+            reload=self.reload,
+            wake=lambda: self._act([], trio.current_time()),
+        )
+        self._control = self._router.control = Control(self._answering, may_change)
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take back the roster, speak up, and tell systemd that we are ready."""
+        now = trio.current_time()
+        self._relay.restore(self._store.load(), now)
+        self._lan.set_broadcasts(segment.broadcast for segment in self._segments)
+        self._act(self._relay.start(now), now)
+        self._notify.say("READY=1", self._answering.status_line())
+
+    async def serve(self, listener: socket.socket, signals: AsyncIterable[int]) -> None:
+        """Run, once started, until SIGTERM or SIGINT."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._lan.drain)
+            nursery.start_soon(self._receive)
+            nursery.start_soon(self._tick)
+            nursery.start_soon(self._watch_interfaces)
+            nursery.start_soon(self._store.write)
+            nursery.start_soon(self._control.serve, listener)
+            nursery.start_soon(self._pulse)
+            nursery.start_soon(self._say_ready)
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    self._hang_up()
+                elif self._leaving:
+                    nursery.cancel_scope.cancel()
+                else:
+                    self._leaving = True
+                    nursery.start_soon(self._leave, nursery.cancel_scope)
+
+    async def _say_ready(self) -> None:
+        """The first line, after READY=1: loading what renders it takes 40 ms, done beside the loop."""
+        relay = self._config.relay
+        if not self._log.prepared:
+            await trio.to_thread.run_sync(self._log.prepare)
+        self._log.open(relay.log_level, relay.log_format)
+        self._log.info(
+            "ready",
+            version=__version__, segments=_names(self._segments),
+            remote=len(self._config.remote.segments), users=self._store.users, speaks=self._lan.can_speak,
+        )  # fmt: skip
+        for text in self._answering.warnings():
+            self._log.warning("not as good as it could be", cause=text)
+        self._complain_if_alone()
+        if self._stalls:
+            self._stalls.longest = 0.0
+
+    async def _leave(self, scope: trio.CancelScope) -> None:
+        now = trio.current_time()
+        self._log.info("leaving")
+        self._notify.say("STOPPING=1", "STATUS=saying good-bye")
+        self._router.take(self._relay.leave(now), now)
+        with trio.move_on_after(FAREWELL_WITHIN):
+            while self._lan.backlog:  # noqa: ASYNC110 - the queue is drained by its own task, which tells nobody
+                await trio.sleep(0.01)
+        with trio.move_on_after(LAST_WRITE_WITHIN):
+            await self._store.flush()
+        scope.cancel()
+
+    # -- tasks -------------------------------------------------------------------------------------------
+
+    async def _receive(self) -> Never:
+        receive = self._relay.receive
+        while True:
+            datagrams = await self._lan.receive()
+            now = trio.current_time()
+            outputs: list[Output] = []
+            for datagram in datagrams:
+                outputs += receive(datagram, now)
+            self._act(outputs, now)
+
+    async def _tick(self) -> Never:
+        while True:
+            least = trio.current_time() + LEAST_NAP
+            self._nap = trio.CancelScope(deadline=max(self._relay.next_due(), least))
+            with self._nap:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            self._relay.congested = self._lan.backlog > self._lan.limit // 2
+            self._act(self._relay.tick(now), now)
+
+    def _act(self, outputs: list[Output], now: float) -> None:
+        """Let happen what the relay decided, and wake ``_tick`` in time for what it has to do next."""
+        if self._leaving:
+            return
+        if outputs:
+            self._router.take(outputs, now)
+        due = self._relay.next_due()
+        if due < self._nap.deadline:
+            self._nap.deadline = max(due, now + LEAST_NAP)
+
+    async def _watch_interfaces(self) -> Never:
+        try:
+            async with aclosing(self._interfaces.changes()) as changes:
+                async for _ in changes:
+                    self._readdress()
+        except OSError as error:
+            self._log.warning("interfaces are polled", cause=f"no netlink: {error.strerror or error}")
+        while True:
+            await trio.sleep(LOOK_AGAIN)
+            self._readdress()
+
+    def _readdress(self) -> None:
+        segments = self._look()
+        if segments == self._segments:
+            return
+        self._segments = segments
+        self._log.info("segments changed", segments=_names(segments))
+        self._complain_if_alone()
+        now = trio.current_time()
+        self._lan.set_broadcasts(segment.broadcast for segment in segments)
+        self._act(self._relay.readdress(segments, now), now)
+
+    def _complain_if_alone(self) -> None:
+        if not self._segments:
+            self._log.warning("no usable network interface", remedy="see `camrelay config check`")
+
+    def _look(self) -> list[Interface]:
+        return self._interfaces.usable(self._config.relay.interfaces, self._config.also())
+
+    async def _pulse(self) -> Never:
+        asleep = self._asleep()
+        while True:
+            await trio.sleep(self._pulse_every)
+            now = trio.current_time()
+            self._notify.say("WATCHDOG=1")
+            before, asleep = asleep, self._asleep()
+            if asleep - before > SLEPT:
+                self._log.info("woken up", slept=round(asleep - before), meaning="all users are asked again")
+                self._relay.distrust(now)
+                self._act([], now)
+            if self._router.changed:
+                self._router.changed = False
+                self._notify.say(self._answering.status_line())
+
+    # -- configuration -----------------------------------------------------------------------------------
+
+    def _hang_up(self) -> None:
+        self._notify.say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            self.reload()
+        except BadConfig as error:
+            for problem in error.problems:
+                self._log.error("configuration not reloaded", problem=problem, running="the one before")
+        self._notify.say("READY=1", self._answering.status_line())
+
+    def reload(self) -> None:
+        """Take over the configuration file. BadConfig, and the one before goes on, where it has mistakes."""
+        try:
+            config = load(self._config.path or None)
+        except BadConfig as error:
+            self._answering.problem = error.summary
+            raise
+        before, now = self._config, trio.current_time()
+        self._config = self._answering.config = config
+        self._answering.problem, self._answering.loaded = None, now
+        for key in ("state", "control"):
+            if getattr(before.relay, key) != getattr(config.relay, key):
+                self._log.warning("takes effect after a restart", key=f"relay.{key}")
+        self._log.open(config.relay.log_level, config.relay.log_format)
+        self._act(self._relay.reconfigure(config.settings(self._hostname), now), now)
+        self._readdress()
+        self._log.info(
+            "configuration loaded", path=config.path or "none", notes=" ".join(config.notes) or "none"
+        )
+
+
+def _names(segments: Sequence[Interface]) -> str:
+    return " ".join(segment.network for segment in segments) or "none"
