@@ -72,9 +72,11 @@ install:  ## install for good: $(PREFIX), /etc/camrelay, systemd units (as root)
 	$(PYTHON) -m venv $(DESTDIR)$(PREFIX)
 	$(DESTDIR)$(PREFIX)/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements.lock
 	$(BUILD) $(DESTDIR)$(PREFIX)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps .
-	install -d $(ETC) $(UNITS) $(DESTDIR)/usr/local/bin $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)/usr/lib/tmpfiles.d $(DESTDIR)/usr/lib/sysctl.d
+	install -d $(ETC) $(UNITS) $(DESTDIR)$(PREFIX)/doc $(DESTDIR)/usr/local/bin $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)/usr/lib/tmpfiles.d $(DESTDIR)/usr/lib/sysctl.d
 	test -e $(ETC)/camrelay.toml || install -m 0644 etc/camrelay.toml $(ETC)/camrelay.toml
-	install -m 0644 systemd/camrelay.socket systemd/camrelay.service $(UNITS)/
+	install -m 0644 systemd/camrelay.socket $(UNITS)/
+	sed 's|/opt/camrelay|$(PREFIX)|' systemd/camrelay.service > $(UNITS)/camrelay.service
+	cp -r docs README.md CHANGELOG.md $(DESTDIR)$(PREFIX)/doc
 	install -m 0644 systemd/camrelay.sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/camrelay.conf
 	install -m 0644 systemd/camrelay.tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/camrelay.conf
 	install -m 0644 systemd/camrelay.sysctl.conf $(DESTDIR)/usr/lib/sysctl.d/60-camrelay.conf

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from camrelay.cli.options import ConfigOption, JsonOption, subcommand
 
@@ -17,9 +15,6 @@ app = subcommand()
 @app.command()
 def status(
     config: ConfigOption = None,
-    all_counters: Annotated[
-        bool, typer.Option("--all", "-a", help="Show counters that are zero, too.")
-    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Show whether the running relay works.
@@ -30,7 +25,6 @@ def status(
     \b
     Examples:
       camrelay status
-      camrelay status --all            # counters at zero, too
       camrelay status --json | jq .relay.online
 
     \b
@@ -47,7 +41,7 @@ def status(
     if as_json:
         print_json(found)
     else:
-        _print(console(), found, all_counters)
+        _print(console(), found)
     return 1 if finding(found) else 0
 
 
@@ -61,9 +55,11 @@ def finding(found: dict[str, Any]) -> bool:
 def warnings(found: dict[str, Any]) -> list[str]:
     """Every warning with its remedy, those first that mean users who are not served."""
     relay, texts = found["relay"], list(found["warnings"])
+    ours = {row["interface"] for row in relay["segments"] if row["interface"]}
+    interface = ours.pop() if len(ours) == 1 else "INTERFACE"
     for network, hosts in relay["foreign"].items():
         who = f"{hosts} {'host' if hosts == 1 else 'hosts'} of {network}"
-        remedy = f'add to [relay]: also = ["INTERFACE={network}"]'
+        remedy = f'add to [relay]: also = ["{interface}={network.replace("*", "0/24")}"]'
         texts.insert(0, f"{who} broadcast here: a second network on this wire? {remedy}")
     if not any(row["kind"] == "local" for row in relay["segments"]):
         texts.insert(0, "no segment of its own: no usable interface: camrelay config check says why")
@@ -74,7 +70,7 @@ def warnings(found: dict[str, Any]) -> list[str]:
     return texts
 
 
-def _print(out: Console, found: dict[str, Any], all_counters: bool) -> None:
+def _print(out: Console, found: dict[str, Any]) -> None:
     from rich.text import Text
 
     from camrelay.cli.show import age, clean
@@ -98,7 +94,7 @@ def _print(out: Console, found: dict[str, Any], all_counters: bool) -> None:
     if relay["segments"]:
         out.line()
         _segments(out, relay["segments"])
-    _counters(out, found["counters"] | relay["counters"], all_counters)
+    _counters(out, found["counters"] | relay["counters"])
     for number, text in enumerate(warnings(found)):
         if not number:
             out.line()
@@ -119,12 +115,12 @@ def _segments(out: Console, rows: list[dict[str, Any]]) -> None:
     out.print(made)
 
 
-def _counters(out: Console, counters: dict[str, int], all_counters: bool) -> None:
+def _counters(out: Console, counters: dict[str, int]) -> None:
     from camrelay.cli.show import table
 
     made = table("count", "what", right=("count",))
     for name, count in sorted(counters.items(), key=lambda item: (-item[1], item[0])):
-        if count or all_counters:
+        if count:
             made.add_row(f"{count:,}", name)
     if made.row_count:
         out.line()
