@@ -19,7 +19,6 @@ INTERRUPTED = 130  # 128 + SIGINT
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's); its exit code. Errors are one line on stderr."""
-    from camrelay.cli.app import invoke
     from camrelay.errors import CamrelayError
 
     for stream in (sys.stdout, sys.stderr):
@@ -27,7 +26,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if reconfigure is not None:  # a nick that the terminal's charset lacks must not end a listing
             reconfigure(errors="backslashreplace")
     try:
-        code = invoke(sys.argv[1:] if args is None else list(args))
+        code = _do(sys.argv[1:] if args is None else list(args))
         sys.stdout.flush()
     except CamrelayError as error:
         return _complain(getattr(error, "summary", str(error)), error.exit_code)  # ConfigError has many lines
@@ -44,6 +43,17 @@ def main(args: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
     return code
+
+
+def _do(words: list[str]) -> int:
+    if words[:1] == ["run"]:  # the one process that stays: spare it what it does not need
+        from camrelay.cli import foreground
+
+        if foreground.plainly_run(words):
+            return foreground.run(words)
+    from camrelay.cli.app import invoke
+
+    return invoke(words)
 
 
 def _hang_up() -> int:

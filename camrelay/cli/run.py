@@ -27,17 +27,6 @@ def run(config: ConfigOption = None) -> int:
       2  wrong usage or configuration (every mistake is listed)
       70 a bug; systemd starts it again
     """
-    import sys
+    from camrelay.cli.foreground import serve
 
-    from camrelay.config import BadConfig, load
-
-    try:
-        loaded = load(config)
-    except BadConfig as error:
-        for problem in error.problems:
-            print("camrelay:", problem, file=sys.stderr)
-        return 2
-    from camrelay.daemon import service
-
-    service.run(loaded)
-    return 0
+    return serve(config)
