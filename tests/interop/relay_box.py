@@ -1,0 +1,174 @@
+"""The daemon under test, as an object: started, killed and asked like an administrator would."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import camrelay
+
+from .rig import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .rig import Box
+
+ROOT = Path(camrelay.__file__).parents[1]
+READY = 10.0
+
+
+def _toml(values: Sequence[str]) -> str:
+    return "[" + ", ".join(f'"{value}"' for value in values) + "]"
+
+
+class RelayBox:
+    """One camrelay in one box, with a state directory of its own that outlives its processes."""
+
+    def __init__(
+        self,
+        box: Box,
+        *,
+        segments: Sequence[str] = (),
+        relay: Sequence[str] = (),
+        remote: Sequence[str] = (),
+        users: Sequence[str] = (),
+    ) -> None:
+        """Serves all interfaces of the box. ``relay``, ``remote``, ``users``: more lines there."""
+        self.box = box
+        self.address = box.address
+        self.folder = Path(tempfile.mkdtemp(prefix="cri-relay-"))
+        self.control = self.folder / "control.sock"
+        self.log = self.folder / "log"
+        self.config = self.folder / "camrelay.toml"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.configure(segments=segments, relay=relay, remote=remote, users=users)
+
+    def configure(
+        self,
+        *,
+        segments: Sequence[str] = (),
+        relay: Sequence[str] = (),
+        remote: Sequence[str] = (),
+        users: Sequence[str] = (),
+    ) -> None:
+        lines = [
+            "[relay]",
+            f'name = "{self.box.name}"',
+            f"interfaces = {_toml(self.box.interfaces)}",
+            f'state = "{self.folder / "state"}"',
+            f'control = "{self.control}"',
+            *relay,
+            "[remote]",
+            f"segments = {_toml(segments)}",
+            *remote,
+            "[users]",
+            *users,
+        ]
+        self.config.write_text("\n".join(lines) + "\n")
+
+    def start(self) -> float:
+        """Starts it and returns when that was; ``ready`` waits for its control socket."""
+        at = time.monotonic()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.box.command(sys.executable, "-m", "camrelay", "run", "--config", str(self.config)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+        return at
+
+    def ready(self) -> RelayBox:
+        wait_until(self._answers, READY, f"{self!r} answers at its control socket; its log: {self.tail()}")
+        return self
+
+    def _answers(self) -> bool:
+        from camrelay.errors import ControlError
+
+        assert self._process is None or self._process.poll() is None, f"{self!r} ended: {self.tail()}"
+        try:
+            self.ask("status")
+        except (ControlError, OSError):
+            return False
+        return True
+
+    def ask(self, what: str, **more: Any) -> Any:
+        """One request at the control socket, its result."""
+        from camrelay.daemon import client
+
+        return client.result(self.control, {"v": 1, "do": what, **more})
+
+    def users(self) -> dict[str, dict[str, Any]]:
+        """The roster by address, as ``camrelay users --json`` shows it."""
+        return {user["address"]: user for user in self.ask("users", watch=False)}
+
+    def online(self) -> set[str]:
+        return {address for address, user in self.users().items() if user["state"] == "online"}
+
+    def status(self) -> dict[str, Any]:
+        return dict(self.ask("status"))
+
+    def sweep(self, *segments: str) -> dict[str, int]:
+        """Begins a pass over the remote segments, as ``camrelay sweep``; the first word of its progress."""
+        from camrelay.daemon import client
+
+        answers = client.ask(self.control, {"v": 1, "do": "sweep", "segments": segments})
+        what, progress = next(answers)
+        assert what == "event", (what, progress)
+        return dict(progress)
+
+    def command_line(self, *words: str) -> str:
+        """What a ``camrelay`` subcommand prints for this relay; it must end with 0."""
+        command = [sys.executable, "-m", "camrelay", *words, "--config", str(self.config)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+        assert ran.returncode == 0, f"{words}: exit code {ran.returncode}: {ran.stderr}"
+        return ran.stdout
+
+    def kill(self) -> float:
+        """kill -9."""
+        return self._end(signal.SIGKILL)
+
+    def stop(self) -> float:
+        """SIGTERM, as systemd does it."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> float:
+        at = time.monotonic()
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.send_signal(how)
+            try:
+                self._process.wait(10)
+            finally:
+                if self._process.poll() is None:
+                    self._process.kill()
+                    self._process.wait()
+            self._process = None
+        return at
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else "(no log)"
+
+    def found_a_bug(self) -> bool:
+        """Did anything go wrong in it that is its own fault?"""
+        log = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "Traceback" in log or "critical" in log or " bug" in log
+
+    def __repr__(self) -> str:
+        return f"relay {self.box.name} ({self.address})"
