@@ -1,4 +1,7 @@
-"""Reads UDP datagrams out of a pcap file of Ethernet frames, IP fragments put together. For tests only."""
+"""Reads a pcap file of Ethernet frames: UDP datagrams, with IP fragments put together, and TCP segments.
+
+For tests only.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ CAPTURES = sorted(DATA.glob("*.pcap"))
 
 _ETHERNET = 1
 _IPV4 = 0x0800
+_TCP = 6
 _UDP = 17
 
 
 class Captured(NamedTuple):
-    """One UDP datagram as it went by."""
+    """One UDP datagram or TCP segment as it went by."""
 
     source: str
     port: int
@@ -63,6 +67,23 @@ def capture(path: Path, port: int = 2425) -> Capture:
                 )
             )
     return Capture(found, len(waiting))
+
+
+def requests(path: Path, port: int = 2425) -> list[Captured]:
+    """Every TCP segment with data to ``port``. The requests in the recordings fit one each."""
+    found = []
+    for frame in _frames(path.read_bytes()):
+        if struct.unpack_from("!H", frame, 12)[0] != _IPV4 or frame[23] != _TCP:
+            continue
+        packet = frame[14:]
+        (length,) = struct.unpack_from("!H", packet, 2)
+        segment = packet[(packet[0] & 15) * 4 : length]
+        source_port, target_port = struct.unpack_from("!HH", segment)
+        data = segment[(segment[12] >> 4) * 4 :]
+        if target_port == port and data:
+            source, target = (str(IPv4Address(packet[at : at + 4])) for at in (12, 16))
+            found.append(Captured(source, source_port, target, target_port, data))
+    return found
 
 
 def _frames(content: bytes) -> Iterator[bytes]:

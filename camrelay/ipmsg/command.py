@@ -37,6 +37,16 @@ class Command(IntEnum):
     GETDIRFILES = 0x62
     GETPUBKEY = 0x72
     ANSPUBKEY = 0x73
+    # Of a member master, its agents and its users. Dictionaries, as ANSLIST_DICT is.
+    DIR_POLL = 0xB0
+    DIR_POLLAGENT = 0xB1
+    DIR_BROADCAST = 0xB2
+    DIR_ANSBROAD = 0xB3
+    DIR_PACKET = 0xB4
+    DIR_REQUEST = 0xB5
+    DIR_AGENTPACKET = 0xB6
+    DIR_EVBROAD = 0xB7
+    DIR_AGENTREJECT = 0xB8
 
 
 class Option(IntFlag):
@@ -64,6 +74,6 @@ NOADDLISTOPT = 0x00080000
 MODE_MASK = 0xFF
 OPTION_MASK = 0xFFFFFF00
 
-# Never repeated when a relay speaks for a user: who reads them would treat that user as dial-up peer, server or
-# member master and send it traffic that it never asked for (design rule 3).
+# Never repeated when a relay speaks for a user: who reads them would treat that user as dial-up peer, server
+# or member master and send it traffic that it never asked for (design rule 3).
 NEVER_ANNOUNCED = Option.DIALUP | Option.SERVER | Option.DIR_MASTER

@@ -9,14 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from camrelay.errors import MalformedPacket, StartError
-from camrelay.ipmsg.ipdict import IPDict, Value, frame, item, write
+from camrelay.ipmsg.ipdict import LIMIT, IPDict, Value, frame, item, write
 from camrelay.ipmsg.pubkey import CAPABLE, Capability, PublicKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.hazmat.primitives.ciphers import CipherContext
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+    from cryptography.hazmat.primitives.ciphers import Cipher
+    from cryptography.hazmat.primitives.ciphers.modes import CBC
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 # What a signature adds to a dictionary, in this order and at its end. The verifier takes SIGN for the last.
@@ -28,9 +29,13 @@ _SIZES = (1024, 2048)
 
 
 class PrivateKey:
-    """An RSA key of 1024 or 2048 bits. ``public`` is its public part."""
+    """An RSA key of 1024 or 2048 bits.
 
-    __slots__ = ("_key", "_signer", "public")
+    public    its public part
+    overhead  bytes by which a signed frame is at most longer than its content
+    """
+
+    __slots__ = ("_key", "_signer", "overhead", "public")
 
     def __init__(self, key: RSAPrivateKey) -> None:
         numbers = key.public_key().public_numbers()
@@ -44,6 +49,8 @@ class PrivateKey:
                 item(b"EC", CAPABLE),
             )
         )
+        added = b":%b:%b" % (self._signer, item(b"SIGN", bytes(SIGNATURE_BYTES)))
+        self.overhead = len(added) + len(frame(bytes(LIMIT))) - LIMIT
 
     @classmethod
     def create(cls, bits: int = 2048) -> PrivateKey:
@@ -141,11 +148,9 @@ def verify(key: PublicKey, signature: bytes, data: bytes, *, sha1: bool = False)
     """Is this the signature of the data by that key?"""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
     try:
-        public = RSAPublicNumbers(key.exponent, int.from_bytes(key.modulus, "big")).public_key()
-        public.verify(signature, data, PKCS1v15(), _hash(sha1))
+        _public(key).verify(signature, data, PKCS1v15(), _hash(sha1))
     except (InvalidSignature, ValueError):
         return False
     return True
@@ -154,11 +159,9 @@ def verify(key: PublicKey, signature: bytes, data: bytes, *, sha1: bool = False)
 def encrypt(key: PublicKey, secret: bytes) -> bytes:
     """RSA PKCS#1 v1.5 of a session key. Raises MalformedPacket if the key of the other side is none."""
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
     try:
-        public = RSAPublicNumbers(key.exponent, int.from_bytes(key.modulus, "big")).public_key()
-        return public.encrypt(secret, PKCS1v15())
+        return _public(key).encrypt(secret, PKCS1v15())
     except ValueError:
         raise MalformedPacket("a public key that cannot be encrypted to") from None
 
@@ -171,11 +174,11 @@ def session_key() -> bytes:
 
 
 def encrypt_cbc(key: bytes, iv: bytes, plain: bytes) -> bytes:
-    """CBC with PKCS#7 padding: AES for a key of 32 bytes, Blowfish for one of 16. ``iv``: 16 bytes or more."""
+    """CBC with PKCS#7 padding: AES for a key of 32 bytes, Blowfish for one of 16. ``iv``: 16 bytes."""
     from cryptography.hazmat.primitives.padding import PKCS7
 
-    block, coder, _ = _cbc(key, iv)
-    padder = PKCS7(block * 8).padder()
+    cipher, bits = _cbc(key, iv)
+    coder, padder = cipher.encryptor(), PKCS7(bits).padder()
     return coder.update(padder.update(plain) + padder.finalize()) + coder.finalize()
 
 
@@ -183,8 +186,8 @@ def decrypt_cbc(key: bytes, iv: bytes, secret: bytes) -> bytes:
     """The other way. Raises MalformedPacket."""
     from cryptography.hazmat.primitives.padding import PKCS7
 
-    block, _, coder = _cbc(key, iv)
-    unpadder = PKCS7(block * 8).unpadder()
+    cipher, bits = _cbc(key, iv)
+    coder, unpadder = cipher.decryptor(), PKCS7(bits).unpadder()
     try:
         return unpadder.update(coder.update(secret) + coder.finalize()) + unpadder.finalize()
     except ValueError:
@@ -201,17 +204,24 @@ def aes_ctr(key: bytes, iv: bytes, data: bytes) -> bytes:
     return coder.update(data) + coder.finalize()
 
 
-def _cbc(key: bytes, iv: bytes) -> tuple[int, CipherContext, CipherContext]:
-    """Bytes of a block, encryptor, decryptor."""
+def _public(key: PublicKey) -> RSAPublicKey:
+    """The library's form of a key. Raises ValueError for what can be none."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+
+    if key.exponent < 0:  # which the library takes for a mistake of ours
+        raise ValueError(key.exponent)
+    return RSAPublicNumbers(key.exponent, int.from_bytes(key.modulus, "big")).public_key()
+
+
+def _cbc(key: bytes, iv: bytes) -> tuple[Cipher[CBC], int]:
+    """The cipher and the bits of its blocks."""
     from cryptography.hazmat.decrepit.ciphers.algorithms import Blowfish
     from cryptography.hazmat.primitives.ciphers import Cipher
     from cryptography.hazmat.primitives.ciphers.algorithms import AES
     from cryptography.hazmat.primitives.ciphers.modes import CBC
 
     algorithm = AES(key) if len(key) == 32 else Blowfish(key)
-    block = algorithm.block_size // 8
-    cipher = Cipher(algorithm, CBC(iv[:block]))
-    return block, cipher.encryptor(), cipher.decryptor()
+    return Cipher(algorithm, CBC(iv[: algorithm.block_size // 8])), algorithm.block_size
 
 
 def _hash(sha1: bool) -> HashAlgorithm:

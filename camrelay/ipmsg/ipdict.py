@@ -1,9 +1,9 @@
 """IPDict, the dictionary framing of IP Messenger 4.5 and later: ``IP2:LENGTH:CONTENT:Z``, lengths in hex.
 
 The content is ``KEY:LENGTH:VALUE``, joined by colons; a list ``LENGTH:VALUE``, joined by colons. Nothing says
-what type a value has: it stays as sent until a getter asks. One level is read at a time, never recursively, so
-depth costs nothing. Bytes that break the grammar raise MalformedPacket and nothing else. Source: ``ipdict.h``
-and ``ipdict.cpp`` of 4.99r3.
+what type a value has: it stays as sent until a getter asks. One level is read at a time, never recursively,
+so depth costs nothing. Bytes that break the grammar raise MalformedPacket and nothing else. Source:
+``ipdict.h`` and ``ipdict.cpp`` of 4.99r3.
 """
 
 from __future__ import annotations
@@ -42,18 +42,16 @@ class IPDict(dict[bytes, bytes]):
 
     def raw(self, key: bytes) -> bytes:
         """The value as sent."""
-        try:
-            return self[key]
-        except KeyError:
-            raise MalformedPacket(f"a dictionary without {key.decode('ascii', 'replace')}") from None
+        value = self.get(key)
+        if value is None:
+            raise MalformedPacket(f"a dictionary without {key.decode('ascii', 'replace')}")
+        return value
 
     def number(self, key: bytes, default: int | None = None) -> int:
         """Hex digits, with a leading ``-`` if negative. An empty value is an error, not zero."""
-        value = self.get(key)
-        if value is None:
-            if default is None:
-                self.raw(key)
-            return default or 0
+        if default is not None and key not in self:
+            return default
+        value = self.raw(key)
         digits = value.removeprefix(b"-")
         if not 0 < len(digits) <= _MOST_DIGITS or digits.strip(_HEX):
             raise MalformedPacket(f"{key.decode('ascii', 'replace')} is not a number: {value[:20]!r}")
@@ -61,10 +59,9 @@ class IPDict(dict[bytes, bytes]):
 
     def text(self, key: bytes, default: str | None = None) -> str:
         """UTF-8; bytes that are not become U+FFFD."""
-        value = self.get(key)
-        if value is None:
-            return decode_text(self.raw(key), "utf-8") if default is None else default
-        return decode_text(value, "utf-8")
+        if default is not None and key not in self:
+            return default
+        return decode_text(self.raw(key), "utf-8")
 
     def nested(self, key: bytes) -> IPDict:
         """A dictionary in a dictionary: bare content, as all those on the wire are."""

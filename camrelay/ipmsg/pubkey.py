@@ -29,20 +29,24 @@ class Capability(IntFlag):
     SIGN_SHA256 = 0x40000000
 
 
+# The two sets of algorithms in use. The old one is that of 2.x and 3.x clients and knows no signature.
+SET_2048 = int(Capability.RSA_2048 | Capability.AES_256)
+SET_1024 = int(Capability.RSA_1024 | Capability.BLOWFISH_128)
+
 # What 4.99r3 declares, all that it has: the one value that real clients are known to take. (NOENC_FILEBODY is
 # about files, which are never asked of a relay.)
 CAPABLE = 0x65920006
 # The same for one that has a key of 1024 bits only.
-CAPABLE_1024 = int(
-    Capability.RSA_1024 | Capability.BLOWFISH_128 | Capability.PACKETNO_IV | Capability.ENCODE_BASE64
-)
+CAPABLE_1024 = int(SET_1024 | Capability.PACKETNO_IV | Capability.ENCODE_BASE64)
 
 # Windows cuts names at 79 bytes (MAX_NAMEBUF).
 _NAME_BYTES = 79
+_SIZES = (128, 256)
 # Windows' matcher starts anew at a second "-", so that a name ending in "--<...>" carries nothing.
 _CLAIM = re.compile(r"(?<!-)-<([0-9A-Za-z]{16})>\Z")
 _HEX8 = re.compile(rb"[0-9A-Fa-f]{1,8}")
-_ANSWER = re.compile(rb"([0-9A-Fa-f]{1,8}):0*([0-9A-Fa-f]{1,16})-0*([0-9A-Fa-f]{1,512})")
+# CAPABILITY:EXPONENT-MODULUS, and what may follow a colon, which Windows does not look at.
+_ANSWER = re.compile(rb"([0-9A-Fa-f]{1,8}):([0-9A-Fa-f]{1,16})-([0-9A-Fa-f]{1,520})(?::.*)?", re.DOTALL)
 
 
 class PublicKey(NamedTuple):
@@ -87,16 +91,16 @@ def fits(logon: str, key: PublicKey) -> bool:
     return not claim or claim == key.fingerprint
 
 
-def write_question(capability: int = CAPABLE) -> bytes:
-    """The body of GETPUBKEY."""
+def write_capability(capability: int = CAPABLE) -> bytes:
+    """The body of GETPUBKEY: what the asker is capable of."""
     return b"%x" % capability
 
 
-def read_question(body: bytes) -> int:
-    """What the asker is capable of. Raises MalformedPacket."""
-    if not _HEX8.fullmatch(body):
-        raise MalformedPacket(f"not a question for a public key: {body[:20]!r}")
-    return int(body, 16)
+def read_capability(text: bytes) -> int:
+    """The same read, in either case. Raises MalformedPacket."""
+    if not _HEX8.fullmatch(text):
+        raise MalformedPacket(f"not an encryption capability: {text[:20]!r}")
+    return int(text, 16)
 
 
 def write_answer(key: PublicKey, capability: int = CAPABLE) -> bytes:
@@ -114,8 +118,9 @@ def read_answer(body: bytes) -> tuple[int, PublicKey]:
     if found is None:
         raise MalformedPacket(f"not a public key: {len(body)} bytes, beginning {body[:16]!r}")
     capability, exponent, digits = found.groups()
-    # Windows writes as many digits as the modulus has, so a modulus that begins with a zero keeps its length.
-    size = 128 if len(digits) <= 256 else 256
+    size = (len(digits.lstrip(b"0")) + 1) // 2
+    if size not in _SIZES:
+        raise MalformedPacket(f"a public key of {size * 8} bits")
     return int(capability, 16), PublicKey(int(exponent, 16), int(digits, 16).to_bytes(size, "big"))
 
 
@@ -126,12 +131,7 @@ def common(own: int, theirs: int) -> int:
     """
     both = own & theirs
     manner = both & (Capability.PACKETNO_IV | Capability.ENCODE_BASE64)
-    strong, old = STRONG, OLD
-    if both & strong == strong:
+    if both & SET_2048 == SET_2048:
         sign = both & Capability.SIGN_SHA256 or both & Capability.SIGN_SHA1
-        return int(strong | manner | sign)
-    return int(old | manner) if both & old == old else 0
-
-
-STRONG = int(Capability.RSA_2048 | Capability.AES_256)
-OLD = int(Capability.RSA_1024 | Capability.BLOWFISH_128)
+        return int(SET_2048 | manner | sign)
+    return int(SET_1024 | manner) if both & SET_1024 == SET_1024 else 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from camrelay.errors import MalformedPacket
 from camrelay.ipmsg import crypto
 from camrelay.ipmsg.ipdict import IPDict, decode, encode
-from camrelay.ipmsg.pubkey import OLD, STRONG, Capability, PublicKey
+from camrelay.ipmsg.pubkey import SET_1024, SET_2048, Capability, PublicKey, read_capability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from camrelay.ipmsg.crypto import PrivateKey
 
 # Algorithms of a message by its flags: bits of the RSA key, bytes of the session key.
-_SETS = {STRONG: (2048, 32), OLD: (1024, 16)}
-_ALGORITHMS = STRONG | OLD
+_SETS = {SET_2048: (2048, 32), SET_1024: (1024, 16)}
+_ALGORITHMS = SET_2048 | SET_1024
 _DICTIONARY = int(Capability.RSA_2048 | Capability.AES_256 | Capability.IPDICT_CTR)
+_SIGNED = int(Capability.SIGN_SHA256 | Capability.SIGN_SHA1)
 _IV_BYTES = 16
-_DIGITS = 8
 
 
 class Message(NamedTuple):
@@ -40,7 +40,7 @@ class Message(NamedTuple):
 
     def is_by(self, key: PublicKey) -> bool:
         """Did the owner of this key sign it? Messages of 1024-bit clients have no signature."""
-        if not self.signature:
+        if not (self.signature and self.flags & _SIGNED):
             return False
         sha1 = not self.flags & Capability.SIGN_SHA256
         return crypto.verify(key, self.signature, self.plain, sha1=sha1)
@@ -52,11 +52,11 @@ def read(body: bytes, number: bytes, keys: Sequence[PrivateKey]) -> Message:
     Raises MalformedPacket, and nothing else, if it is no such body, damaged, or for another key.
     """
     head, *fields = body.split(b":", 3)
-    if not 0 < len(head) <= _DIGITS or not head.isalnum() or len(fields) < 2:
+    if len(fields) < 2:
         raise MalformedPacket(f"not an encrypted message: {len(body)} bytes, beginning {body[:8]!r}")
+    flags = read_capability(head)
+    base64 = flags & Capability.ENCODE_BASE64
     try:
-        flags = int(unhexlify(head.zfill(_DIGITS)).hex(), 16)
-        base64 = flags & Capability.ENCODE_BASE64
         raw = [a2b_base64(field, strict_mode=True) if base64 else unhexlify(field) for field in fields]
     except ValueError:
         raise MalformedPacket("an encrypted message that is neither hex nor base64") from None
@@ -86,10 +86,11 @@ def write(
         raise MalformedPacket(f"a public key of {to.bits} bits where one of {bits} is needed")
     session = (session or crypto.session_key())[:size]
     raw = [crypto.encrypt(to, session), crypto.encrypt_cbc(session, _iv(flags, number), plain)]
-    if by is not None and flags & (Capability.SIGN_SHA256 | Capability.SIGN_SHA1):
+    if by is not None and flags & _SIGNED:
         raw.append(by.sign(plain, sha1=not flags & Capability.SIGN_SHA256))
     base64 = flags & Capability.ENCODE_BASE64
-    return b":".join((b"%X" % flags, *(b2a_base64(one, newline=False) if base64 else hexlify(one) for one in raw)))
+    fields = [b2a_base64(one, newline=False) if base64 else hexlify(one) for one in raw]
+    return b":".join((b"%X" % flags, *fields))
 
 
 def is_sealed(fields: IPDict) -> bool:
@@ -104,7 +105,7 @@ def read_dict(fields: IPDict, keys: Sequence[PrivateKey]) -> IPDict:
     iv = fields.raw(b"EI")
     if len(iv) != _IV_BYTES:
         raise MalformedPacket("an encrypted dictionary without a proper IV")
-    bits, size = _SETS[STRONG]
+    bits, size = _SETS[SET_2048]
     session = _own(keys, bits).decrypt(fields.raw(b"EK"), size)
     return decode(crypto.aes_ctr(session, iv, fields.raw(b"EB")))
 
