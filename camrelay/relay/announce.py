@@ -12,14 +12,14 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from camrelay.ipmsg.command import NEVER_ANNOUNCED, OPTION_MASK, PORT, Command, Option
+from camrelay.ipmsg.command import PORT, Command, Option
 from camrelay.ipmsg.presence import announce
 from camrelay.relay.context import Bucket, Recently
 from camrelay.relay.outputs import Transmit
 from camrelay.relay.roster import Dialect, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from camrelay.relay.context import Context
     from camrelay.relay.roster import User
@@ -29,10 +29,21 @@ STEP = 0.02  # seconds between two helpings of paced datagrams
 RATE = 2000.0  # paced datagrams per second in all: under 2 % of one core and of a 100 Mbit/s line
 LIST_STEP = 8  # of one list per step, 400/s: a Windows socket holds some 200; 500 users take 1.25 s
 BROADCAST_TTL = 1
+ROUNDS_AT_ONCE = 3  # 1,200/s: the rest is for those who join meanwhile
+MAX_DELTAS = 65_536  # changes waiting to be told by unicast, each to one group of listeners
+FAREWELL_ROUNDS = 3  # who lost 5 farewells, over 6 hours, will not hear the next one either
+MAX_GONE = 20_000  # addresses; a farewell beyond is not repeated with the next round
 MOVED_WITHIN = 10.0  # Windows keeps the old address of a user for up to 7 s (clients.md section 1) ...
 REPEAT_AFTER = 8.0  # ... so what is announced within that time is said again
 FAREWELL_AGAIN = 2.0  # a lost farewell would leave a ghost for good: Windows says its own twice, too
 ANY_ABSENCE = Dialect(True, None)
+
+# Plain numbers: an IntFlag's operators cost a microsecond each.
+ABSENCE = int(Command.BR_ABSENCE)
+UTF8 = int(Option.UTF8)
+CAPUTF8 = int(Option.CAPUTF8)
+
+Group = dict["User", None]
 
 
 class Form(NamedTuple):
@@ -44,6 +55,7 @@ class Form(NamedTuple):
 
 
 AS_ITSELF = Form(Command.BR_ABSENCE, None, None)
+GOOD_BYE = Form(Command.BR_EXIT, None, False)
 
 
 def write(user: User, form: Form) -> bytes:
@@ -52,28 +64,39 @@ def write(user: User, form: Form) -> bytes:
     if form is AS_ITSELF:
         # Windows sends the very words that must be repeated: only the command differs, if anything does.
         logon, host, said, rest = user.tail.split(b":", 3)
-        command = b"%d" % (Command.BR_ABSENCE | (presence.options & OPTION_MASK & ~NEVER_ANNOUNCED))
-        if said == command:
+        command = b"%d" % (ABSENCE | presence.abilities)
+        fit = logon and host and b"\nIP:" not in rest  # IP: lines tell of a member master, to one program
+        if said == command and fit:
             return user.datagram
-        if not presence.options & Option.UTF8:
+        if fit and not presence.options & UTF8:
             return b":".join((presence.version, user.number, logon, host, command, rest))
-    return announce(presence, form.command, user.number, form.charset, form.trailer)
+    return announce(presence, form.command, int(user.number), form.charset, form.trailer)
 
 
 def form_for(user: User, dialect: Dialect, body: str | None) -> Form:
     """What listeners of ``dialect`` need; ``body`` is the charset that most listeners of the segment read."""
     presence = user.presence
     if not dialect.absence:
-        return Form(Command.ANSENTRY, None if presence.is_ascii else dialect.charset, None)
+        if presence.is_ascii:
+            return Form(Command.ANSENTRY, None, None)
+        marked = dialect.charset is None  # only who may write a trailer may say UTF8OPT
+        return Form(Command.ANSENTRY, dialect.charset or "utf-8", True if marked else None)
     if presence.is_ascii:
         return AS_ITSELF
     charset = dialect.charset or body or presence.charset
-    has_trailer = bool(presence.options & Option.CAPUTF8)
+    has_trailer = bool(presence.options & CAPUTF8)
     # iptux finds its icon and its own mark where the trailer would stand: one datagram cannot hold both.
     trailer = not presence.parts or dialect.charset is None
     if charset == presence.charset and trailer == has_trailer:
         return AS_ITSELF
     return Form(Command.BR_ABSENCE, charset, trailer)
+
+
+class Gone(NamedTuple):
+    """Somebody left an address, and so many rounds will say it again."""
+
+    user: User
+    rounds: int
 
 
 class Announcer:
@@ -82,7 +105,11 @@ class Announcer:
     def __init__(self, context: Context, now: float) -> None:
         self._context = context
         self._deltas: deque[Iterator[Transmit]] = deque()
-        self._lists: dict[User | Segment, Iterator[Transmit]] = {}
+        self._lists: dict[User, Iterator[Transmit]] = {}
+        self._rounds: deque[Iterator[Transmit]] = (
+            deque()
+        )  # the whole roster to segments, after everything else
+        self._gone: dict[str, Gone] = {}  # by the address that was left
         self._bucket = Bucket(RATE, RATE * STEP * 2, now)
         self._left = Recently(MOVED_WITHIN, 65_536)
         self._again: deque[tuple[float, User, str]] = deque()  # farewells to repeat
@@ -107,42 +134,40 @@ class Announcer:
         context = self._context
         self._left.note(address, now)
         user.farewell = now
+        self.remember_gone(user, address)
         if user.is_relay or not context.can_speak or context.roster.at.get(address) is not None:
             return
         self._tell(user, address)
         if again:
             self._again.append((now + FAREWELL_AGAIN, user, address))
 
+    def remember_gone(self, user: User, address: str) -> None:
+        """The next rounds say farewell to ``address`` once more."""
+        if not user.is_relay and len(self._gone) < MAX_GONE:
+            self._gone[address] = Gone(user, FAREWELL_ROUNDS)
+
     def _tell(self, user: User, leaving: str | None) -> None:
         """Broadcast into the segments of ours, then unicast to the rest."""
         context = self._context
-        emit = context.emit
+        home = context.segments.of(leaving) if leaving else user.segment
         others: list[Iterator[Transmit]] = []
         for segment in context.segments.local:
-            if segment is user.segment or segment.interface is None:
+            if segment is home:
                 continue
-            if leaving:
-                form, odd = Form(Command.BR_EXIT, None, False), []
-            else:
-                form, odd = self._forms(user, segment)
-            interface = segment.interface
-            speak_as = leaving or user.address
-            emit(
-                Transmit(
-                    write(user, form), interface.broadcast, PORT, speak_as, interface.index, BROADCAST_TTL
-                )
-            )
+            form, odd = (GOOD_BYE, ()) if leaving else self._forms(user, segment)
+            context.emit(_broadcast(user, form, segment, leaving or user.address))
             others.extend(self._to_group(user, group, form, leaving) for form, group in odd)
-        for segment in self._remote_listeners(user):
+        for segment in self._remote_listeners(home):
             for dialect, group in segment.groups.items():
-                form = (
-                    Form(Command.BR_EXIT, None, False) if leaving else form_for(user, dialect, dialect.charset)
-                )
+                form = GOOD_BYE if leaving else form_for(user, dialect, dialect.charset)
                 others.append(self._to_group(user, group, form, leaving))
-        self._deltas.extend(others)
+        if len(self._deltas) + len(others) <= MAX_DELTAS:
+            self._deltas.extend(others)
+        else:
+            context.count("not told by unicast: too many waiting")
         context.count("farewells" if leaving else "announcements")
 
-    def _forms(self, user: User, segment: Segment) -> tuple[Form, list[tuple[Form, dict[User, None]]]]:
+    def _forms(self, user: User, segment: Segment) -> tuple[Form, Sequence[tuple[Form, Group]]]:
         """The form to broadcast in ``segment``, and the groups that need another one by unicast."""
         groups = segment.groups
         body, most = None, 0
@@ -155,21 +180,19 @@ class Announcer:
         main = max(absent, key=lambda found: found[0])[1] if absent else form_for(user, ANY_ABSENCE, body)
         return main, [(form, group) for form, _, group in forms if form != main]
 
-    def _remote_listeners(self, user: User) -> Iterable[Segment]:
-        """Swept segments whose users may hear of ``user`` from us (design rule 3)."""
+    def _remote_listeners(self, home: Segment | None) -> Iterable[Segment]:
+        """Swept segments whose users may hear from us of those of ``home`` (design rule 3)."""
         segments = self._context.segments
-        if user.segment.interface is None and not self._context.settings.between_remote:
+        if home is not None and home.interface is None and not self._context.settings.between_remote:
             return ()
-        return [s for s in segments.all if s.interface is None and s.groups and s is not user.segment]
+        return [s for s in segments.all if s.interface is None and s.groups and s is not home]
 
-    def _to_group(
-        self, user: User, group: dict[User, None], form: Form, leaving: str | None
-    ) -> Iterator[Transmit]:
+    def _to_group(self, user: User, group: Group, form: Form, leaving: str | None) -> Iterator[Transmit]:
         data = write(user, form)
         for listener in list(group):
             if listener.is_relay or listener.state is State.OFFLINE:
                 continue
-            if leaving is None and user.state is not State.ONLINE:
+            if user.state is not State.ONLINE if leaving is None else leaving in self._context.roster.at:
                 return
             yield Transmit(data, listener.address, listener.port, leaving or user.address)
 
@@ -192,14 +215,26 @@ class Announcer:
             self._context.count("partial lists")
 
     def everything(self) -> None:
-        """The whole external roster again, to every segment: what a client lost comes back (design rule 4)."""
-        if not self._context.can_speak:
+        """The whole external roster again, to every segment: what a client lost comes back (design rule 4), and
+        whom it kept, because the farewells were lost, goes.
+        """
+        if not self._context.can_speak or self._rounds:
             return
+        gone = {address: left.user for address, left in self._gone.items()}
+        self._gone = {
+            a: Gone(left.user, left.rounds - 1) for a, left in self._gone.items() if left.rounds > 1
+        }
         for segment in self._context.segments.local:
-            self._lists[segment] = self._list_for_segment(segment)
+            self._rounds.append(self._round(segment, gone))
         for segment in self._context.segments.all:
             if segment.interface is None:
-                self._lists |= {user: self._list_for(user) for user in segment.users if not user.is_relay}
+                self._rounds.extend(self._round_for(user, gone) for user in segment.users)
+
+    def readdress(self) -> None:
+        """The segments are others now: a round that is under way begins anew."""
+        if self._rounds:
+            self._rounds.clear()
+            self.everything()
 
     def external_to(self, segment: Segment) -> Iterator[User]:
         """Who is announced into ``segment``."""
@@ -220,27 +255,41 @@ class Announcer:
                 data = write(user, form_for(user, target.dialect, target.dialect.charset))
                 yield Transmit(data, target.address, target.port, user.address)
 
-    def _list_for_segment(self, segment: Segment) -> Iterator[Transmit]:
+    def _round(self, segment: Segment, gone: dict[str, User]) -> Iterator[Transmit]:
+        """Everything to a segment of ours."""
+        context = self._context
+        for address, user in gone.items():
+            if address not in context.roster.at and context.segments.of(address) is not segment:
+                yield _broadcast(user, GOOD_BYE, segment, address)
         for user in list(self.external_to(segment)):
-            interface = segment.interface
-            if interface is None or user.state is not State.ONLINE:
-                continue
-            main, odd = self._forms(user, segment)
-            data = write(user, main)
-            yield Transmit(data, interface.broadcast, PORT, user.address, interface.index, BROADCAST_TTL)
-            for form, group in odd:
-                yield from self._to_group(user, group, form, None)
+            if user.state is State.ONLINE:
+                form, odd = self._forms(user, segment)
+                yield _broadcast(user, form, segment, user.address)
+                for other, group in odd:
+                    yield from self._to_group(user, group, other, None)
+
+    def _round_for(self, target: User, gone: dict[str, User]) -> Iterator[Transmit]:
+        """Everything to a user of a swept segment."""
+        context = self._context
+        if target.is_relay:
+            return
+        for address, user in gone.items():
+            home = context.segments.of(address)
+            if address not in context.roster.at and home is not target.segment:
+                if home is None or home.interface is not None or context.settings.between_remote:
+                    yield Transmit(write(user, GOOD_BYE), target.address, target.port, address)
+        yield from self._list_for(target)
 
     # -- pace --------------------------------------------------------------------------------------------------
 
     @property
     def waiting(self) -> int:
         """Lists and deltas that are not through yet."""
-        return len(self._deltas) + len(self._lists)
+        return len(self._deltas) + len(self._lists) + len(self._rounds)
 
     def next_due(self) -> float:
         """When there is something to say."""
-        due = self._step + STEP if self._deltas or self._lists else math.inf
+        due = self._step + STEP if self.waiting else math.inf
         if self._again:
             due = min(due, self._again[0][0])
         return min(due, self._repeat[0][0]) if self._repeat else due
@@ -269,14 +318,27 @@ class Announcer:
 
     def _lists_step(self, now: float) -> None:
         for target in list(islice(self._lists, 64)):
+            if not self._bucket.ready(now):
+                return
             items = self._lists.pop(target)
-            for _ in range(LIST_STEP):
-                if not self._bucket.take(now):
-                    self._lists[target] = items
-                    return
-                item = next(items, None)
-                if item is None:
-                    break
-                self._context.emit(item)
-            else:
+            if self._helping(items, now):
                 self._lists[target] = items  # to the end of the row: everybody gets a turn
+        for items in list(islice(self._rounds, ROUNDS_AT_ONCE)):
+            if not self._helping(items, now):
+                self._rounds.remove(items)
+
+    def _helping(self, items: Iterator[Transmit], now: float) -> bool:
+        """Some of ``items``; is there more?"""
+        for _ in range(LIST_STEP):
+            if not self._bucket.take(now):
+                return True
+            item = next(items, None)
+            if item is None:
+                return False
+            self._context.emit(item)
+        return True
+
+
+def _broadcast(user: User, form: Form, segment: Segment, speak_as: str) -> Transmit:
+    index = segment.interface.index if segment.interface else 0
+    return Transmit(write(user, form), segment.broadcast, PORT, speak_as, index, BROADCAST_TTL)

@@ -65,17 +65,33 @@ class Context:
 class Bucket:
     """Lets through ``rate`` things per second, ``burst`` of them at once."""
 
+    @classmethod
+    def never_above(cls, most: float, now: float) -> Bucket:
+        """Not more than ``most`` in any one second, however late its owner wakes up."""
+        bucket = cls(most, most, now)
+        bucket.limit(most)
+        return bucket
+
+    def limit(self, most: float) -> None:
+        """From now on not more than ``most`` in any one second: rate and burst together."""
+        self.rate = most * 0.97
+        self.burst = self._level = max(1.0, most * 0.03)
+
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self.rate = rate
         self.burst = burst
         self._level = burst
         self._at = now
 
-    def take(self, now: float) -> bool:
-        """May one more go now?"""
+    def ready(self, now: float) -> bool:
+        """Could one more go now?"""
         self._level = min(self.burst, self._level + (now - self._at) * self.rate)
         self._at = now
-        if self._level < 1.0:
+        return self._level > 0.999999  # times are sums of fractions
+
+    def take(self, now: float) -> bool:
+        """May one more go now?"""
+        if not self.ready(now):
             return False
         self._level -= 1.0
         return True

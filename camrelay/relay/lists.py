@@ -6,6 +6,7 @@ is hearsay: who is in it is asked, nothing else (design rule 1). What one Window
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from camrelay.errors import MalformedPacket
@@ -14,7 +15,8 @@ from camrelay.ipmsg.charset import encode
 from camrelay.ipmsg.command import Command, Option
 from camrelay.ipmsg.packet import build
 from camrelay.relay.outputs import Transmit
-from camrelay.relay.questions import Asked
+from camrelay.ipmsg.presence import Kind
+from camrelay.relay.questions import ANSWER_WITHIN, Asked
 
 if TYPE_CHECKING:
     from camrelay.ipmsg.packet import Packet
@@ -38,7 +40,8 @@ class Lists:
         self._announcer = announcer
         self._bucket = bucket
         self._hearsay: dict[str, None] = {}  # in the order of arrival
-        self._views: dict[str, set[str]] = {}
+        self._views: dict[str, tuple[float, set[str]]] = {}  # lists of which we wait for more, and since when
+        self._tick = 0.0
 
     # -- given -------------------------------------------------------------------------------------------------
 
@@ -52,28 +55,24 @@ class Lists:
         asker = self._context.roster.at.get(datagram.source)
         charset = "utf-8" if utf8 else asker.presence.charset if asker else self._context.settings.codepage
         start = int(packet.body) if packet.body.strip().isdigit() and len(packet.body) < 8 else 0
-        entries = [
-            entry(user, charset)
-            for user in self._context.roster.online()
-            if user is not asker and not user.is_relay
-        ]
-        body, _ = hostlist.pack(entries, start)
-        own = self._context.own
-        command = Command.ANSLIST | (Option.UTF8 if utf8 else 0)
-        data = build(b"1", self._context.next_number(), own.logon, own.host, command, body)
-        self._context.emit(Transmit(data, datagram.source, datagram.port))
-        self._context.count("member lists given")
+        self._give(asker, charset, start, datagram.source, datagram.port)
 
     def push(self, target: User, now: float) -> None:
-        """The first datagram of our list, unasked: Windows takes one after each start (clients.md section 2)."""
-        entries = [entry(u, target.presence.charset) for u in self._announcer.external_to(target.segment)]
-        if not entries:
-            return
-        body, _ = hostlist.pack(entries, 0)
+        """Our list, unasked: Windows takes one after each start, and asks for the rest of a long one."""
+        if target.presence.kind is Kind.WINDOWS:
+            target.listed = now
+            self._questions.expect(target.address, Asked.OFFER, now)
+            capable = target.presence.options & Option.CAPUTF8
+            charset = "utf-8" if capable else target.presence.charset
+            self._give(target, charset, 0, target.address, target.port)
+
+    def _give(self, asker: User | None, charset: str, start: int, address: str, port: int) -> None:
+        users = (u for u in self._context.roster.online() if u is not asker and not u.is_relay)
+        body, _ = hostlist.pack([entry(user, charset) for user in users], start)
         own = self._context.own
-        data = build(b"1", self._context.next_number(), own.logon, own.host, Command.ANSLIST, body)
-        self._questions.expect(target.address, Asked.OFFER, now)
-        self._context.emit(Transmit(data, target.address, target.port))
+        command = Command.ANSLIST | (Option.UTF8 if charset == "utf-8" else 0)
+        data = build(b"1", self._context.next_number(), own.logon, own.host, command, body)
+        self._context.emit(Transmit(data, address, port))
         self._context.count("member lists given")
 
     # -- read --------------------------------------------------------------------------------------------------
@@ -85,15 +84,21 @@ class Lists:
         except MalformedPacket:
             self._context.count("malformed member list")
             return
-        view = self._views.pop(user.address, None) or set()
-        view.update(found.address for found in entries[: max(0, MAX_VIEW - len(view))])
+        begun, view = self._views.pop(user.address, (-math.inf, set()))
+        if now - begun >= ANSWER_WITHIN:
+            view = set()
+        before = len(view)
+        view.update(found.address for found in entries)
         for found in entries:
             self.hear_of(found.address)
-        if following and entries and len(self._views) < MAX_VIEWS and len(view) < MAX_VIEW:
-            self._views[user.address] = view
+        if following and before < len(view) < MAX_VIEW:
+            while len(self._views) >= MAX_VIEWS:
+                del self._views[next(iter(self._views))]
+            self._views[user.address] = now, view
             self._questions.list(user, following, now)
             return
         self._context.count("member lists read")
+        user.listed = now  # as far as it listed everybody, and now will be told the rest
         if not self._context.segments.own_addresses & view:
             # We are not in its list: it was refreshed since, and forgot to push its changes to us.
             self._questions.entry(user.address, now, user.port)
@@ -112,13 +117,13 @@ class Lists:
             return
         self._hearsay[address] = None
 
-    @property
-    def waiting(self) -> bool:
-        """Is there somebody to ask?"""
-        return bool(self._hearsay)
+    def next_due(self) -> float:
+        """When somebody is to be asked."""
+        return self._tick + 1.0 / self._bucket.rate if self._hearsay else math.inf
 
     def tick(self, now: float) -> None:
         """Ask those we heard of."""
+        self._tick = now
         while self._hearsay and not self._context.congested and self._bucket.take(now):
             address = next(iter(self._hearsay))
             del self._hearsay[address]

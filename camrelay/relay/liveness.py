@@ -8,6 +8,7 @@ of remote segments go on being asked, and all are forgotten after ``forget_after
 from __future__ import annotations
 
 import math
+from collections import deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ SILENCE = 0.75  # the part of silent_after that passes before the first question
 SPACING = 0.05  # the part of it between two questions: 10 s of 200
 QUICK = 1.0  # seconds between the questions when something says that the user is gone
 QUICK_SLOW = 1.7  # the same for kinds that take up to 4.1 s to answer
+WAIT = 0.02  # seconds until those who wait for the pace get their turn
 LOCAL_RATE = 250.0  # questions per second on our own wires: 250 unresolved neighbours are no load (measured)
 RETURN_WITHIN = 60.0  # seconds after a farewell: who comes back twice in that time gets more patience
 MAX_PATIENCE = 4.0
@@ -52,6 +54,9 @@ class Liveness:
         self._forgotten = forgotten
         self._heap: list[tuple[float, int, User]] = []
         self._count = 0
+        # Those who are due and have to wait for the pace, with the due time they were planned for.
+        self._waiting: dict[Bucket, deque[tuple[float, User]]] = {self._local: deque(), self._remote: deque()}
+        self._tick = now
 
     def watch(self, user: User, due: float) -> None:
         """Look at ``user`` at ``due``; replaces what was planned."""
@@ -92,10 +97,17 @@ class Liveness:
 
     def next_due(self) -> float:
         """When somebody is to be looked at."""
-        return self._heap[0][0] if self._heap else math.inf
+        due = self._heap[0][0] if self._heap else math.inf
+        return min(due, self._tick + WAIT) if any(self._waiting.values()) else due
 
     def tick(self, now: float) -> None:
         """Look at all who are due, as far as the pace allows."""
+        self._tick = now
+        for bucket, waiting in self._waiting.items():
+            while waiting and not self._context.congested and bucket.ready(now):
+                due, user = waiting.popleft()
+                if user.due == due:
+                    self._look(user, now)
         while self._heap and self._heap[0][0] <= now:
             due, _, user = heappop(self._heap)
             if user.due == due:
@@ -103,14 +115,10 @@ class Liveness:
 
     def _look(self, user: User, now: float) -> None:
         settings = self._context.settings
+        if self._context.roster.by_key.get(user.key) is not user:
+            return  # made room for somebody else meanwhile
         if user.state is State.OFFLINE:
-            end = user.heard + settings.forget_after
-            if now >= end:
-                self._forgotten(user, now)
-            elif user.segment.interface is None:
-                self._ask(user, min(end, now + settings.sweep_every), now)
-            else:
-                self.watch(user, end)
+            self._look_for(user, now)
             return
         waited = user.heard + self._patience(user)
         if not (user.asked or user.spacing or user.state is State.UNVERIFIED) and now < waited:
@@ -123,15 +131,32 @@ class Liveness:
             spacing = user.spacing or SPACING * settings.silent_after * user.patience
             self._ask(user, now + spacing, now)
 
+    def _look_for(self, user: User, now: float) -> None:
+        """``user`` is gone: is it back, unheard, beyond our routers?"""
+        settings = self._context.settings
+        end = user.heard + settings.forget_after
+        if now >= end:
+            self._forgotten(user, now)
+        elif user.segment.interface is not None:
+            self.watch(user, end)
+        elif self._context.roster.last_at(user.address) is user:
+            self._ask(user, min(end, now + settings.sweep_every), now)
+        else:
+            self.watch(user, min(end, now + settings.sweep_every))  # whoever sits there now is asked anyway
+
     def _ask(self, user: User, then: float, now: float) -> None:
         remote = user.segment.interface is None
         bucket = self._remote if remote else self._local
         if self._context.congested or not bucket.take(now):
-            self.watch(user, now + 0.05)
+            waiting = self._waiting[bucket]
+            (waiting.appendleft if user.spacing else waiting.append)((user.due, user))
             return
-        windows = user.presence.kind is Kind.WINDOWS
+        windows = user.presence.kind is Kind.WINDOWS and user.state is not State.OFFLINE
         if windows and remote and user.asked == 0 and user.state is State.ONLINE:
             self._questions.list(user, 0, now)  # seen by nobody, and it tells what the client lists
+            # It pushes its changes to us, but one may be lost: now and then it is asked who it is.
+            if now - user.spoke >= self._context.settings.sweep_unknown_every and bucket.take(now):
+                self._questions.entry(user.address, now, user.port)
         elif windows and user.asked < QUESTIONS / 2:
             self._questions.info(user, now)
         else:

@@ -44,7 +44,7 @@ class Questions:
         """Something of ours to ``address`` may draw an answer of this kind."""
         self._pending[kind].note(address, now)
 
-    def entry(self, address: str, now: float, port: int = PORT, most: int = 0) -> bool:
+    def entry(self, address: str, now: float, port: int = PORT, most: int = 0) -> None:
         """Ask who is there (BR_ENTRY). ``most``: the largest datagram allowed, for those who are not proven.
 
         Users of remote segments are told to send us their later presence too (DIALUPOPT, design rule 6).
@@ -56,13 +56,15 @@ class Questions:
         number = context.next_number()
         data = announce(context.own, Command.BR_ENTRY, number, plus=dialup)
         if most and len(data) > most:
-            own = context.own
-            data = build(own.version.split(b" ")[0], number, own.logon, own.host, Command.BR_ENTRY | dialup)
-            if len(data) > most:
+            own, version = context.own, context.own.version.split(b" ")[0]
+            shorter = (
+                build(version, number, own.logon, host, Command.BR_ENTRY | dialup) for host in (own.host, b"")
+            )
+            data = next((form for form in shorter if len(form) <= most), b"")
+            if not data:
                 context.count("not asked: our question would be larger than what was sent")
-                return False
+                return
         self._send(Asked.ENTRY, data, address, port, now)
-        return True
 
     def info(self, user: User, now: float) -> None:
         """Ask for the client's version: answered at once, and its user sees nothing."""

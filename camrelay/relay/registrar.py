@@ -20,18 +20,22 @@ from camrelay.relay.outputs import (
     UserLeft,
     UserMoved,
 )
-from camrelay.relay.roster import Candidate, State, User, key_of
+from camrelay.relay.roster import NEVER, Candidate, State, User, key_of
 
 if TYPE_CHECKING:
     from camrelay.ipmsg.presence import Presence
     from camrelay.relay.announce import Announcer
     from camrelay.relay.context import Context
+    from camrelay.relay.lists import Lists
     from camrelay.relay.liveness import Liveness
     from camrelay.relay.outputs import Datagram
     from camrelay.relay.questions import Questions
     from camrelay.relay.segment import Segment
 
 LIST_EVERY = 7.0  # seconds between two full lists to one client
+COPIES = (
+    1.0  # seconds: iptux says its start twice with one number, 10 ms apart; every start of it has number 1
+)
 SAME_START = (4.0, 6.0)  # Windows says BR_ENTRY again 5 s after its start, with another number
 WRITE_DOWN = 600.0  # seconds between two notes of a user's last sign of life
 # What may differ between two presence packets of a user who did not change.
@@ -42,10 +46,11 @@ class Registrar:
     """Keeps the roster, and tells announcer, liveness and the daemon what became of it."""
 
     def __init__(
-        self, context: Context, announcer: Announcer, liveness: Liveness, questions: Questions
+        self, context: Context, announcer: Announcer, lists: Lists, liveness: Liveness, questions: Questions
     ) -> None:
         self._context = context
         self._announcer = announcer
+        self._lists = lists
         self._liveness = liveness
         self._questions = questions
         self._pending: list[tuple[float, int, User]] = []  # lists promised for later
@@ -70,6 +75,7 @@ class Registrar:
             self._liveness.came_back(user, now)
             self._sit(user, Candidate(datagram.source, datagram.port, segment, presence, datagram.data), now)
             user.joined = now
+            user.started = -math.inf
             self._welcome(user, now)
         elif user.address == datagram.source:
             user.port = datagram.port
@@ -78,6 +84,7 @@ class Registrar:
             user.candidate = Candidate(datagram.source, datagram.port, segment, presence, datagram.data)
             self._liveness.suspect(user, now)
             return None
+        user.spoke = now
         return user
 
     def _welcome(self, user: User, now: float) -> None:
@@ -104,7 +111,7 @@ class Registrar:
 
     def proved(self, user: User, now: float) -> bool:
         """A sign of life from the user's own address; True if that was in doubt after a restart."""
-        if user.candidate is not None and user.asked:
+        if user.candidate is not None:  # heard there, and here after that
             if user.twin != user.candidate.address:
                 user.twin = user.candidate.address
                 self._context.count("twins")
@@ -148,6 +155,8 @@ class Registrar:
             self._retire(sitting, "replaced", now)
 
     def _retire(self, user: User, reason: str, now: float) -> None:
+        if user.twin:
+            self._questions.entry(user.twin, now)  # now it may have the name
         user.candidate = None
         user.twin = None
         forgotten = self._context.roster.retire(user)
@@ -168,6 +177,7 @@ class Registrar:
         user.asked = 0
         user.spacing = 0.0
         user.twin = None
+        user.listed = user.started = NEVER  # a new session is owed its list at once
         self._context.roster.seat(user)
 
     def reseat(self, user: User, segment: Segment | None, now: float) -> None:
@@ -191,7 +201,7 @@ class Registrar:
     def entry_heard(self, user: User, now: float) -> None:
         """A proven BR_ENTRY: the client's list is empty, unless this is the same start speaking again."""
         since = now - user.started
-        iptux_again = user.number == user.started_number and since < LIST_EVERY
+        iptux_again = user.number == user.started_number and since < COPIES
         windows_again = SAME_START[0] <= since <= SAME_START[1] and user.presence.kind is Kind.WINDOWS
         if iptux_again or windows_again:
             user.wants_list = False
@@ -204,8 +214,10 @@ class Registrar:
         """Everybody beyond its segment to ``user``: now, or 7 s after the last time."""
         user.wants_list = False
         due = user.listed + LIST_EVERY
-        if now >= due:
+        if now >= due and self._context.can_speak:
             self._announcer.full_list(user, now)
+        elif now >= due:
+            self._lists.push(user, now)
         elif all(promised is not user for _, _, promised in self._pending):
             self._count += 1
             heappush(self._pending, (due, self._count, user))

@@ -8,7 +8,7 @@ queues one question.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import AddressValueError, IPv4Address
 from typing import TYPE_CHECKING
 
 from camrelay import __version__
@@ -18,7 +18,7 @@ from camrelay.ipmsg.packet import Packet, build, is_ipdict, parse
 from camrelay.ipmsg.presence import Kind, own, read
 from camrelay.relay import view
 from camrelay.relay.announce import BROADCAST_TTL, Announcer
-from camrelay.relay.context import Bucket, Budget, Context
+from camrelay.relay.context import Bucket, Budget, Context, Recently
 from camrelay.relay.lists import Lists
 from camrelay.relay.liveness import Liveness
 from camrelay.relay.outputs import Transmit, UserForgotten, UserHeard
@@ -36,10 +36,15 @@ if TYPE_CHECKING:
     from camrelay.relay.rules import Settings
     from camrelay.relay.snapshot import Snapshot, UserRow
 
-PER_SOURCE = 64  # datagrams of one source looked at in 10 s: a start, a refresh and an exit of a client are under 20
+PER_SOURCE = (
+    64  # datagrams of one source looked at in 10 s: a start, a refresh and an exit of a client are under 20
+)
 HINTS_PER_NETWORK = 256  # in 10 s: one whole segment starting at once
+HINT_EVERY = 3.0  # seconds between two questions on hints: above any way there and back, below Windows' 5 s
+MAX_HINTED = 8_192  # addresses; who is forgotten early is asked once more
 SERVED_AT_ONCE = 200.0  # seconds: users heard less than that before a restart need no proof (design rule 10)
 WRITE_DOWN = 600.0  # seconds between two notes of a user's last sign of life
+MAX_NUMBER = 20  # digits of a packet number of 64 bits
 MAX_FOREIGN = 64  # networks, of up to 256 hosts each, that broadcast here and are not ours
 
 
@@ -62,15 +67,16 @@ class Relay:
         segments = Segments(interfaces, settings.remote, settings.accept_from)
         context = Context(settings, segments, Roster(), own_presence, number, random, can_speak)
         self._context = context
-        self._bucket = Bucket(settings.sweep_rate, 4.0, now)
+        self._bucket = Bucket.never_above(settings.sweep_rate, now)
         self._questions = Questions(context)
         self._announcer = Announcer(context, now)
         self._lists = Lists(context, self._questions, self._announcer, self._bucket)
         self._liveness = Liveness(context, self._questions, self._bucket, self._gone, self._forgotten, now)
         self._sweep = Sweep(context, self._questions, self._bucket, now)
-        self._registrar = Registrar(context, self._announcer, self._liveness, self._questions)
+        self._registrar = Registrar(context, self._announcer, self._lists, self._liveness, self._questions)
         self._sources = Budget(PER_SOURCE)
         self._hints = Budget(HINTS_PER_NETWORK)
+        self._hinted = Recently(HINT_EVERY, MAX_HINTED)
         self._foreign: dict[str, set[str]] = {}
         self._next_entry = self._next_everything = now
         self._handle: dict[int, Callable[[Packet, Datagram, Segment, float], None]] = {
@@ -104,8 +110,13 @@ class Relay:
         self._context.congested = value
 
     def start(self, now: float) -> list[Output]:
-        """Ask our own segments who is there, and begin the first pass over the remote ones."""
+        """Ask our own segments who is there, and begin the first pass over the remote ones.
+
+        Who is restored is announced again: clients may have come or lost their lists while we were away.
+        """
         self._next_everything = now + self._context.settings.announce_every
+        if len(self._context.roster):
+            self._announcer.everything()
         self._enter(self._context.segments.local, now)
         self._sweep.readdress(self._context.segments.remote, now)
         return self._context.take()
@@ -131,15 +142,15 @@ class Relay:
 
     def next_due(self) -> float:
         """When ``tick`` has something to do."""
-        due = min(
+        return min(
             self._next_entry,
             self._next_everything,
             self._liveness.next_due(),
             self._registrar.next_due(),
+            self._lists.next_due(),
             self._sweep.next_due(),
             self._announcer.next_due(),
         )
-        return 0.0 if self._lists.waiting else due
 
     def readdress(self, interfaces: Sequence[Interface], now: float) -> list[Output]:
         """Our addresses changed: everybody is looked up anew, and new segments are entered."""
@@ -149,6 +160,7 @@ class Relay:
         for user in list(self._context.roster.by_key.values()):
             self._registrar.reseat(user, segments.of(user.address), now)
         self._sweep.readdress(segments.remote, now)
+        self._announcer.readdress()
         self._enter([segment for segment in segments.local if segment.interface not in old], now)
         return self._context.take()
 
@@ -157,28 +169,33 @@ class Relay:
         context = self._context
         context.settings = settings
         context.own = own(settings.name, settings.group, self._hostname, __version__)
-        self._bucket.rate = settings.sweep_rate
+        self._bucket.limit(settings.sweep_rate)
         self._next_everything = min(self._next_everything, now + settings.announce_every)
         interfaces = [s.interface for s in context.segments.local if s.interface]
         return self.readdress(interfaces, now)
 
     def distrust(self, now: float) -> None:
-        """The machine slept: everybody has to prove itself again."""
+        """The machine slept: everybody has to prove itself again, and others may have come."""
         for user in list(self._context.roster.online()):
             user.state = State.UNVERIFIED
             self._liveness.watch(user, now)
+        self._next_entry = now
+        self._sweep.begin(self._context.segments.remote, now)
 
     def restore(self, saved: Iterable[SavedUser], now: float) -> None:
         """Take in what was known before a restart; what cannot be read is counted and left out."""
         for item in saved:
-            segment = self._context.segments.of(item.address)
-            if segment is None:
-                self._context.count("not restored: address belongs to no segment of ours")
-                continue
             try:
+                segment = self._context.segments.of(item.address)
+                if segment is None:
+                    self._context.count("not restored: address belongs to no segment of ours")
+                    continue
                 user = revive(item, segment, self._context.settings.codepage, now)
-            except MalformedPacket:
+            except (MalformedPacket, AddressValueError):
                 self._context.count("not restored: damaged record")
+                continue
+            if user.key in self._context.roster.by_key:
+                self._context.count("not restored: the same name twice")
                 continue
             if not item.online or item.address in self._context.roster.at:
                 user.state = State.OFFLINE
@@ -186,6 +203,8 @@ class Relay:
                 user.state = State.UNVERIFIED
             self._context.roster.add(user)
             self._liveness.watch(user, now)
+            if user.state is State.OFFLINE and item.heard < 2 * self._context.settings.announce_every:
+                self._announcer.remember_gone(user, user.address)
 
     def sweep_now(self, now: float, segments: Sequence[str] = ()) -> int:
         """A full pass over the named remote segments (all of them if none is named); how many addresses."""
@@ -228,21 +247,33 @@ class Relay:
         source = datagram.source
         counters = context.counters
         counters["datagrams heard"] += 1
+        if datagram.broadcast and datagram.ttl == BROADCAST_TTL:
+            counters["dropped: announced by another relay"] += 1
+            return
         segment = context.segments.of(source)
         if segment is None:
             self._not_ours(datagram)
-            return
-        if datagram.broadcast and datagram.ttl == BROADCAST_TTL:
-            counters["dropped: announced by another relay"] += 1
             return
         if not self._sources.spend(source, now):
             counters["dropped: too many datagrams from one source"] += 1
             return
         user = context.roster.at.get(source)
-        if user is not None and segment.index == datagram.interface and user.state is State.ONLINE:
+        if (
+            user is not None
+            and datagram.interface in segment.indexes
+            and user.state is State.ONLINE
+            and user.candidate is None
+            and not user.wants_list
+        ):
             # The same words as before, but for the packet number: most of what is heard.
             words = datagram.data.split(b":", 2)
-            if len(words) == 3 and words[2] == user.tail and datagram.port == user.port:
+            if (
+                len(words) == 3
+                and words[2] == user.tail
+                and words[1].isdigit()
+                and len(words[1]) <= MAX_NUMBER
+                and datagram.port == user.port
+            ):
                 user.number = words[1]
                 self._heard(user, now)
                 if user.mode == Command.BR_ENTRY:
@@ -280,8 +311,12 @@ class Relay:
 
     def _presence(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
         """BR_ENTRY, ANSENTRY, BR_ABSENCE."""
-        answered = self._questions.asked(datagram.source, Asked.ENTRY, now)
-        if not (answered or segment.index == datagram.interface):
+        first_hand = datagram.interface in segment.indexes
+        answered = packet.mode == Command.ANSENTRY and (
+            self._questions.asked(datagram.source, Asked.ENTRY, now)
+            or (first_hand and self._questions.asked(segment.broadcast, Asked.ENTRY, now))
+        )
+        if not (answered or first_hand):
             self._hint(packet, datagram, segment, now)
             return
         before = self._context.roster.at.get(datagram.source)
@@ -312,39 +347,54 @@ class Relay:
             self._context.emit(UserHeard(user))
 
     def _entered(self, user: User, datagram: Datagram, now: float) -> None:
-        """A BR_ENTRY of a registered user: it is answered, and its list was emptied."""
-        proven = datagram.broadcast or self._questions.asked(datagram.source, Asked.ENTRY, now)
-        charset = "utf-8" if user.presence.options & Option.CAPUTF8 else user.presence.charset
-        self._context.say(Command.ANSENTRY, datagram.source, datagram.port, 0, charset)
-        if proven:
+        """A BR_ENTRY heard first hand: it is answered, and the client's list was emptied.
+
+        One by unicast proves nothing (it may be forged): it is answered by a question.
+        """
+        if datagram.broadcast:
+            self._answer(user, datagram)
             self._registrar.entry_heard(user, now)
+        elif user.is_relay:
+            self._answer(user, datagram)  # asking it would make it ask us
         else:
             user.wants_list = True
+            self._ask_back(datagram, now)
+
+    def _answer(self, user: User, datagram: Datagram) -> None:
+        charset = "utf-8" if user.presence.options & Option.CAPUTF8 else user.presence.charset
+        self._context.say(Command.ANSENTRY, datagram.source, datagram.port, 0, charset)
+
+    def _ask_back(self, datagram: Datagram, now: float) -> None:
+        """Ask who speaks from there, in no more bytes than it sent."""
+        if not self._hinted.within(datagram.source, now):
+            self._hinted.note(datagram.source, now)
             self._questions.entry(datagram.source, now, datagram.port, len(datagram.data))
 
     def _hint(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
         """Something that proves nobody: the address is asked once."""
         context = self._context
         context.count("hints")
-        if segment.interface is not None or datagram.broadcast:
+        if datagram.broadcast:
             self._note_foreign(datagram.source)
+        if read(packet).kind is Kind.CAMRELAY:
+            return  # another relay sweeps: it is no user here, and asking it would make it ask us
         user = context.roster.at.get(datagram.source)
         if user is not None and packet.mode == Command.BR_ENTRY:
             user.wants_list = True
-        if not self._hints.spend(segment.name, now):
+        if self._hints.spend(segment.name, now):
+            self._ask_back(datagram, now)
+        else:
             context.count("hints dropped: too many from one network")
-        elif not self._questions.asked(datagram.source, Asked.ENTRY, now):
-            self._questions.entry(datagram.source, now, datagram.port, len(datagram.data))
 
     def _exit(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
         """BR_EXIT: believed where heard first hand; elsewhere the user is asked, quickly."""
         user = self._context.roster.at.get(datagram.source)
-        if user is None or user.key != key_of(read(packet, self._context.settings.codepage)):
+        if user is None or not self._is_of(packet, user):
             self._context.count("ignored: exit of somebody unknown")
             return
         # Windows answers people it rejects with a BR_EXIT by unicast, and stays.
         rejects = user.presence.kind is Kind.WINDOWS and not datagram.broadcast
-        if segment.index == datagram.interface and not rejects:
+        if datagram.interface in segment.indexes and not rejects:
             self._registrar.left(user, "exit", now)
         else:
             self._liveness.suspect(user, now)
@@ -352,7 +402,8 @@ class Relay:
     # -- member lists and questions to us ----------------------------------------------------------------------------
 
     def _wants_offer(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
-        if segment.index == datagram.interface:
+        """BR_ISGETLIST: an offer opens the way to a list many times larger, so it takes a proven address."""
+        if datagram.interface in segment.indexes and datagram.broadcast:
             self._lists.offer(datagram, now)
         else:
             self._hint(packet, datagram, segment, now)
@@ -367,22 +418,34 @@ class Relay:
         user = self._context.roster.at.get(datagram.source)
         if user is None or not self._questions.asked(datagram.source, Asked.LIST, now):
             self._context.count("dropped: member list that we did not ask for")
-            return
-        self._registrar.proved(user, now)
-        self._lists.read(packet, user, now)
+        elif not self._is_of(packet, user):
+            self._questions.entry(datagram.source, now, datagram.port)  # somebody else sits there now
+        else:
+            self._registrar.proved(user, now)
+            self._lists.read(packet, user, now)
 
     def _wants_info(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
         context = self._context
         number = context.next_number()
         body = b"camrelay " + __version__.encode()
         data = build(b"1", number, context.own.logon, context.own.host, Command.SENDINFO, body)
-        if datagram.source in context.roster.at or len(data) <= len(datagram.data):
+        if len(data) <= len(datagram.data):
             context.emit(Transmit(data, datagram.source, datagram.port))
 
     def _info(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
         user = self._context.roster.at.get(datagram.source)
-        if user is not None and self._questions.asked(datagram.source, Asked.INFO, now):
+        if user is None or not self._questions.asked(datagram.source, Asked.INFO, now):
+            self._context.count("dropped: version that we did not ask for")
+        elif not self._is_of(packet, user):
+            self._questions.entry(datagram.source, now, datagram.port)  # somebody else sits there now
+        else:
             self._registrar.proved(user, now)
+            if user.wants_list:
+                self._registrar.list_to(user, now)
+
+    def _is_of(self, packet: Packet, user: User) -> bool:
+        """Does the user sign this packet, whose header has names only?"""
+        return user.key == key_of(read(packet, self._context.settings.codepage, user.presence.charset))
 
     # -- saying --------------------------------------------------------------------------------------------------------
 
@@ -390,11 +453,12 @@ class Relay:
         """Show ourselves in our own segments; everybody there answers, and we hear who is there."""
         self._next_entry = now + self._context.settings.sweep_unknown_every
         for segment in segments:
+            self._questions.expect(segment.broadcast, Asked.ENTRY, now)
             self._say_broadcast(Command.BR_ENTRY, segment)
 
     def _say_broadcast(self, command: int, segment: Segment) -> None:
         if segment.interface is not None:
-            self._context.say(command, segment.interface.broadcast, PORT, segment.interface.index)
+            self._context.say(command, segment.broadcast, PORT, segment.interface.index)
 
     def _gone(self, user: User, now: float) -> None:
         """Liveness gave up."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from camrelay.ipmsg.command import MODE_MASK, Option
+from camrelay.errors import MalformedPacket
+from camrelay.ipmsg.command import MODE_MASK, Command, Option
 from camrelay.ipmsg.packet import parse
-from camrelay.ipmsg.presence import Kind, Presence, read
+from camrelay.ipmsg.presence import Kind, Presence, announce, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,10 +21,16 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str]
 
+NEVER = -1e9  # a time before every other
+
 # Strangers on the wire may invent names without end: the oldest of those who are gone make room.
 MAX_USERS = 200_000
 # A host that changes its name all day keeps this many of them.
 MAX_GONE_PER_ADDRESS = 4
+# What is kept of a presence datagram: all names at their longest, twice, fit in; a stranger's novel does not.
+LONGEST = 4096
+
+CAPUTF8 = int(Option.CAPUTF8)  # a plain number: an IntFlag's operators cost a microsecond each
 
 
 class State(Enum):
@@ -68,15 +75,13 @@ class Dialect(NamedTuple):
     """What a listener must be sent to list somebody."""
 
     absence: bool  # BR_ABSENCE adds users; others need an ANSENTRY of their own
-    charset: str | None  # what it reads names in; None: it reads the UTF-8 trailer
+    charset: str | None  # what it reads names in; None: it reads UTF-8 that is marked as such
 
 
 def dialect_of(presence: Presence) -> Dialect:
     """The dialect that a client with this presence takes (clients.md sections 1 and 3)."""
-    absence = presence.kind.takes_absence
-    if presence.options & Option.CAPUTF8:
-        return Dialect(absence, None if absence else "utf-8")
-    return Dialect(absence, presence.charset)
+    capable = presence.options & CAPUTF8
+    return Dialect(presence.kind.takes_absence, None if capable else presence.charset)
 
 
 class User:
@@ -93,6 +98,7 @@ class User:
         "joined",
         "key",
         "listed",
+        "mode",
         "number",
         "patience",
         "port",
@@ -100,7 +106,7 @@ class User:
         "returns",
         "segment",
         "spacing",
-        "mode",
+        "spoke",
         "started",
         "started_number",
         "state",
@@ -119,15 +125,16 @@ class User:
         self.port = port
         self.segment = segment
         self.joined = self.heard = self.written = now
+        self.spoke = now  # when it last said who it is (beyond routers: on our own wires everything is heard)
         self.due = 0.0  # liveness: when this user is looked at next
         self.asked = 0  # liveness: questions without an answer
         self.spacing = 0.0  # liveness: seconds between those questions
         self.patience = 1.0  # liveness: grows for users that come back right after their farewell
         self.returns = 0
-        self.farewell = -1e9  # when the last farewell was said
-        self.listed = -1e9  # when the last full list was begun
+        self.farewell = NEVER  # when the last farewell was said
+        self.listed = NEVER  # when the last full list was begun
         self.wants_list = False  # a list is due when this user has proved itself
-        self.started = -1e9  # when the BR_ENTRY of the present start was heard
+        self.started = NEVER  # when the BR_ENTRY of the present start was heard
         self.started_number = b""  # and its packet number
         self.twin: str | None = None
         self.candidate: Candidate | None = None  # heard there too; the old address is asked first
@@ -137,6 +144,9 @@ class User:
         """Take over what the user says of itself now."""
         self.presence = presence
         self.dialect = dialect_of(presence)
+        if len(datagram) > LONGEST:
+            number = int(datagram.split(b":", 2)[1])
+            datagram = announce(presence, Command.BR_ENTRY, number)
         _, self.number, self.tail = datagram.split(b":", 2)
         self.mode = int(self.tail.split(b":", 3)[2]) & MODE_MASK
 
@@ -164,7 +174,9 @@ class User:
 
 
 def revive(saved: SavedUser, segment: Segment, codepage: str, now: float) -> User:
-    """The user that ``saved`` was. Raises MalformedPacket where the bytes are not a presence datagram."""
+    """The user that ``saved`` was. Raises MalformedPacket where the record is damaged."""
+    if not 0 < saved.port < 65_536:
+        raise MalformedPacket(f"port {saved.port}")
     presence = read(parse(saved.datagram), codepage, saved.charset)
     user = User(presence, saved.datagram, saved.address, saved.port, segment, now)
     user.heard = user.written = now - saved.heard
@@ -175,10 +187,12 @@ def revive(saved: SavedUser, segment: Segment, codepage: str, now: float) -> Use
 class Roster:
     """Users by name (all of them) and by address (those who are not offline)."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_USERS) -> None:
+        self._most = most
         self.by_key: dict[Key, User] = {}
         self.at: dict[str, User] = {}
         self._gone: dict[str, list[User]] = {}  # offline users by their last address
+        self._oldest_gone: dict[User, None] = {}  # the same, in the order in which they went
 
     def __len__(self) -> int:
         return len(self.by_key)
@@ -186,9 +200,8 @@ class Roster:
     def add(self, user: User) -> User | None:
         """Take in a new user; returns the one that had to be forgotten for it, if any."""
         dropped = None
-        if len(self.by_key) >= MAX_USERS:
-            dropped = next((u for u in self.by_key.values() if u.state is State.OFFLINE), None)
-            dropped = dropped or next(iter(self.by_key.values()))
+        if len(self.by_key) >= self._most:
+            dropped = next(iter(self._oldest_gone), None) or next(iter(self.by_key.values()))
             self.remove(dropped)
         self.by_key[user.key] = user
         if user.state is State.OFFLINE:
@@ -225,14 +238,23 @@ class Roster:
         """Nothing of the user is kept."""
         self.unseat(user)
         self.leave_gone(user)
-        self.by_key.pop(user.key, None)
+        if self.by_key.get(user.key) is user:
+            del self.by_key[user.key]
+
+    def last_at(self, address: str) -> User | None:
+        """Who lives at ``address``, or was the last to."""
+        gone = self._gone.get(address)
+        return self.at.get(address) or (gone[-1] if gone else None)
 
     def _keep_gone(self, user: User) -> User | None:
         gone = self._gone.setdefault(user.address, [])
         gone.append(user)
+        self._oldest_gone[user] = None
         return gone[0] if len(gone) > MAX_GONE_PER_ADDRESS else None
 
     def leave_gone(self, user: User) -> None:
+        """The user is not among those who are gone (any more)."""
+        self._oldest_gone.pop(user, None)
         gone = self._gone.get(user.address)
         if gone and user in gone:
             gone.remove(user)

@@ -16,7 +16,9 @@ class Settings:
     codepage: str = "cp932"  # what a client without any sign of its charset is read in
     sweep_every: float = 600.0  # known and recently used addresses
     sweep_unknown_every: float = 3600.0  # addresses that never answered
-    sweep_rate: float = 150.0  # datagrams per second; above 200 an ordinary router's neighbour table overflows
+    sweep_rate: float = (
+        150.0  # datagrams per second; above 200 an ordinary router's neighbour table overflows
+    )
     announce_every: float = 7200.0  # the whole external roster again, to every segment
     between_remote: bool = False  # announce users of one remote segment to another: depends on the routers
     silent_after: float = 200.0  # a local user silent for so long is gone, the last 40 s of it spent probing

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 # Enough for every address of 250 segments; what is beyond is looked up again.
 MAX_REMEMBERED = 65_536
+# Pieces of accept_from with somebody in them: 8 of its 16-bit networks. Strangers may speak from any of them.
+MAX_PIECES = 2_048
+EVERYBODY = "255.255.255.255"
 
 
 class Segment:
@@ -25,18 +28,24 @@ class Segment:
     ``addresses`` are those that the sweep asks (remote segments only).
     """
 
-    __slots__ = ("addresses", "groups", "interface", "name")
+    __slots__ = ("addresses", "groups", "indexes", "interface", "name")
 
-    def __init__(self, name: str, interface: Interface | None = None, addresses: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, name: str, interface: Interface | None = None, addresses: tuple[str, ...] = ()
+    ) -> None:
         self.name = name
         self.interface = interface
         self.addresses = addresses
         self.groups: dict[Dialect, dict[User, None]] = {}  # who is here now, by what they must be sent
+        # The kernel's indexes of our interfaces here: one, or two where cable and Wi-Fi share a network.
+        self.indexes: set[int] = {interface.index} if interface else set()
 
     @property
-    def index(self) -> int:
-        """The kernel's index of our interface here; -1 for a remote segment."""
-        return self.interface.index if self.interface else -1
+    def broadcast(self) -> str:
+        """Where to reach everybody on our wire. A second network on it takes no directed broadcast of the first."""
+        if self.interface is None:
+            return ""
+        return EVERYBODY if self.interface.also else self.interface.broadcast
 
     def add(self, user: User) -> None:
         """``user`` is here."""
@@ -69,31 +78,39 @@ class Segments:
         self.local: list[Segment] = []
         self.remote: list[Segment] = []
         self._networks: list[tuple[int, int, int, Segment | None]] = []  # mask, base, last address, segment
-        self._elsewhere: dict[str, Segment] = {}  # /24 pieces of accept_from, made when somebody speaks from there
+        self._elsewhere: dict[
+            str, Segment
+        ] = {}  # /24 pieces of accept_from, made when somebody speaks from there
         self._known: dict[str, Segment | None] = {}
         for interface in interfaces:
             self._add_local(interface)
-        own = {(mask, base) for mask, base, _, _ in self._networks}
+        own = [(mask, base) for mask, base, _, _ in self._networks]
         for name, addresses in expand(remote).items():
             network = IPv4Network(name.replace("*", "0") + "/24")
-            if (int(network.netmask), int(network.network_address)) not in own:
-                wanted = tuple(a for a in addresses if a not in self.own_addresses)
-                self.remote.append(self._add(network, Segment(name, None, wanted)))
+            base = int(network.network_address)
+            if not any(mask <= int(network.netmask) and base & mask == ours for mask, ours in own):
+                self.remote.append(Segment(name, None, addresses))
+                self._add(network, self.remote[-1])
         for text in accept_from:
             self._add(IPv4Network(text), None)
         self._networks.sort(key=lambda entry: entry[0], reverse=True)
+        for segment in self.remote:  # parts of it may be our own
+            segment.addresses = tuple(a for a in segment.addresses if self._find(a) is segment)
 
     def _add_local(self, interface: Interface) -> None:
         self.own_addresses |= {interface.address}
+        for segment in self.local:
+            if segment.name == interface.network:  # a second interface on the same network
+                segment.indexes.add(interface.index)
+                return
         segment = Segment(interface.network, interface)
         self.local.append(segment)
         for text in (interface.network, *interface.also):
             self._add(IPv4Network(text), segment)
 
-    def _add(self, network: IPv4Network, segment: Segment | None) -> Segment:
+    def _add(self, network: IPv4Network, segment: Segment | None) -> None:
         base = int(network.network_address)
         self._networks.append((int(network.netmask), base, int(network.broadcast_address), segment))
-        return segment or Segment("")
 
     def of(self, address: str) -> Segment | None:
         """The segment of ``address``; None for one that is nobody's, a network's or a broadcast address."""
@@ -117,10 +134,16 @@ class Segments:
                 return segment or self._piece(value)
         return None
 
-    def _piece(self, value: int) -> Segment:
+    def _piece(self, value: int) -> Segment | None:
         name = f"{IPv4Address(value & 0xFFFFFF00)}"[: -len("0")] + "*"
         piece = self._elsewhere.get(name)
         if piece is None:
+            if len(self._elsewhere) >= MAX_PIECES:
+                inhabited = {n: s for n, s in self._elsewhere.items() if s.groups}
+                if len(inhabited) >= MAX_PIECES:
+                    return None
+                self._elsewhere = inhabited
+                self._known.clear()
             piece = self._elsewhere[name] = Segment(name)
         return piece
 

@@ -89,12 +89,6 @@ class Sweep:
         walk.entry = self._count
         heappush(self._heap, (due, self._count, walk))
 
-    def answered(self, segment: Segment) -> None:
-        """Somebody of ``segment`` answered a BR_ENTRY of ours."""
-        walk = self._walks.get(segment)
-        if walk is not None:
-            walk.answered += 1
-
     @property
     def left(self) -> int:
         """Addresses still to be asked in hurried passes."""

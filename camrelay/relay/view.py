@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from camrelay.ipmsg.command import Option
+from camrelay.ipmsg.presence import Kind
 from camrelay.relay.roster import State
 from camrelay.relay.snapshot import SegmentRow, Snapshot, UserRow
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from camrelay.relay.roster import User
     from camrelay.relay.segment import Segment
     from camrelay.relay.sweep import Sweep
+
+
+SERVED_BY_LIST = (Kind.WINDOWS, Kind.CAMRELAY)  # who needs no foreign source addresses
 
 
 def row(user: User, now: float) -> UserRow:
@@ -38,19 +42,20 @@ def row(user: User, now: float) -> UserRow:
     )
 
 
-def snapshot(
-    context: Context, sweep: Sweep, waiting: int, foreign: dict[str, int], now: float
-) -> Snapshot:
+def snapshot(context: Context, sweep: Sweep, waiting: int, foreign: dict[str, int], now: float) -> Snapshot:
     """Everything ``status`` shows of the relay."""
     offline: dict[str, int] = {}
     for user in context.roster.by_key.values():
         if user.state is State.OFFLINE:
             offline[user.segment.name] = offline.get(user.segment.name, 0) + 1
-    segments = [_segment_row(segment, sweep, offline.get(segment.name, 0), now) for segment in context.segments.all]
+    segments = [
+        _segment_row(segment, sweep, offline.get(segment.name, 0), now) for segment in context.segments.all
+    ]
     online = sum(1 for _ in context.roster.online())
     unserved = 0
     if not context.can_speak:
-        unserved = sum(s.online for s in segments if s.kind == "local")
+        listeners = (user for segment in context.segments.local for user in segment.users)
+        unserved = sum(1 for user in listeners if user.presence.kind not in SERVED_BY_LIST)
     return Snapshot(
         name=context.settings.name,
         can_speak=context.can_speak,
