@@ -1,14 +1,13 @@
 """A whole network on a heap of (time, delivery): relays and scripted clients, no trio, exact for a seed.
 
-Segments are /24 networks; routers between them forward unicast and never broadcast. Time is a number that jumps
-to the next event, so hours cost milliseconds. The clients are in ``tests/scripted.py``.
+Segments are /24 networks; routers between them forward unicast and never broadcast. Time is a number that
+jumps to the next event, so hours cost milliseconds. The clients are in ``tests/scripted.py``.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
@@ -30,6 +29,8 @@ from tests.scripted import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from camrelay.relay.roster import SavedUser
 
 __all__ = [
@@ -213,7 +214,7 @@ class World:
         return self.same_wire.get(segment_of(address), segment_of(address))
 
     def put(self, sent: Sent) -> None:
-        """Onto the wire. A broadcast is heard on its sender's wire only; a directed one by its own network there."""
+        """Onto the wire. A broadcast is heard on its sender's wire only, a directed one by its network."""
         self.wire.append(sent)
         if not sent.to.endswith(".255"):
             receivers = [sent.to] if sent.to in self.nodes else []

@@ -84,9 +84,8 @@ class Answering:
 
     def status_line(self) -> str:
         """For ``systemctl status``."""
-        rows = self._relay.snapshot(trio.current_time()).segments
-        here = sum(row.online for row in rows if row.kind == "local")
-        return f"STATUS={here} users here, {sum(row.online for row in rows) - here} elsewhere"
+        here, elsewhere = self._relay.present
+        return f"STATUS={here} users here, {elsewhere} elsewhere"
 
     def users(self) -> Iterable[UserRow]:
         """The roster."""
@@ -106,7 +105,7 @@ class Answering:
 
     def sweeping(self) -> int:
         """Addresses left in all passes."""
-        return self._relay.snapshot(trio.current_time()).sweeping
+        return self._relay.sweeping
 
     def reload(self) -> None:
         """Read the configuration again. BadConfig if it cannot be used."""

@@ -275,9 +275,9 @@ class Announcer:
             return
         for address, user in gone.items():
             home = context.segments.of(address)
-            if address not in context.roster.at and home is not target.segment:
-                if home is None or home.interface is not None or context.settings.between_remote:
-                    yield Transmit(write(user, GOOD_BYE), target.address, target.port, address)
+            ours = home is None or home.interface is not None or context.settings.between_remote
+            if ours and address not in context.roster.at and home is not target.segment:
+                yield Transmit(write(user, GOOD_BYE), target.address, target.port, address)
         yield from self._list_for(target)
 
     # -- pace --------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from camrelay.ipmsg import hostlist
 from camrelay.ipmsg.charset import encode
 from camrelay.ipmsg.command import Command, Option
 from camrelay.ipmsg.packet import build
-from camrelay.relay.outputs import Transmit
 from camrelay.ipmsg.presence import Kind
+from camrelay.relay.outputs import Transmit
 from camrelay.relay.questions import ANSWER_WITHIN, Asked
 
 if TYPE_CHECKING:

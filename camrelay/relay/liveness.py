@@ -32,6 +32,7 @@ WAIT = 0.02  # seconds until those who wait for the pace get their turn
 LOCAL_RATE = 250.0  # questions per second on our own wires: 250 unresolved neighbours are no load (measured)
 RETURN_WITHIN = 60.0  # seconds after a farewell: who comes back twice in that time gets more patience
 MAX_PATIENCE = 4.0
+LOOKS = 1000  # in one tick, some 5 ms: after a restart everybody may be due at once
 
 
 class Liveness:
@@ -72,6 +73,11 @@ class Liveness:
             user.spacing = 0.0
             self.watch(user, now + self._patience(user))
 
+    def plan(self, user: User, now: float) -> None:
+        """Look at ``user``, who was heard some time ago, when its silence has lasted long enough."""
+        online = user.state is State.ONLINE
+        self.watch(user, max(now, user.heard + self._patience(user)) if online else now)
+
     def suspect(self, user: User, now: float) -> None:
         """Something says that ``user`` is gone: ask at once and quickly."""
         if not user.spacing:
@@ -108,7 +114,9 @@ class Liveness:
                 due, user = waiting.popleft()
                 if user.due == due:
                     self._look(user, now)
-        while self._heap and self._heap[0][0] <= now:
+        for _ in range(LOOKS):
+            if not self._heap or self._heap[0][0] > now:
+                return
             due, _, user = heappop(self._heap)
             if user.due == due:
                 self._look(user, now)

@@ -101,8 +101,9 @@ class Registrar:
             self._context.roster.say(user, presence, data)
         else:
             user.number = number
-        if restarted and user.segment.interface is None:
-            user.wants_list = True  # its numbers begin at 1 with every start (clients.md section 3)
+        if restarted:  # its numbers begin at 1 with every start (clients.md section 3)
+            user.listed = user.started = NEVER
+            user.wants_list = user.wants_list or user.segment.interface is None
         verified = self.proved(user, now)
         if changed:
             self._context.emit(UserChanged(user))

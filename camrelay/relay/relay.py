@@ -1,51 +1,40 @@
 """The relay: a datagram and the time in, datagrams to send and events out. Synchronous, so every call is atomic.
 
-What is decided where: who is taken in here, who is still here in ``liveness``, who is asked in ``sweep``, who is told
-in ``announce``, member lists in ``lists``. Registering follows design rule 1: a user is taken in only when heard
-first hand on its own segment's interface, or when it answered a question of ours; all else is a hint, and a hint
-queues one question.
+What is decided where: what a datagram is worth in ``hearing``, who is taken in, moves and goes in ``registrar``, who
+is still here in ``liveness``, who is asked in ``sweep``, who is told in ``announce``, member lists in ``lists``.
 """
 
 from __future__ import annotations
 
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError
 from typing import TYPE_CHECKING
 
 from camrelay import __version__
 from camrelay.errors import MalformedPacket, UsageError
-from camrelay.ipmsg.command import PORT, Command, Option
-from camrelay.ipmsg.packet import Packet, build, is_ipdict, parse
-from camrelay.ipmsg.presence import Kind, own, read
+from camrelay.ipmsg.command import PORT, Command
+from camrelay.ipmsg.presence import own
 from camrelay.relay import view
-from camrelay.relay.announce import BROADCAST_TTL, Announcer
-from camrelay.relay.context import Bucket, Budget, Context, Recently
+from camrelay.relay.announce import Announcer
+from camrelay.relay.context import Bucket, Context
+from camrelay.relay.hearing import Hearing
 from camrelay.relay.lists import Lists
 from camrelay.relay.liveness import Liveness
-from camrelay.relay.outputs import Transmit, UserForgotten, UserHeard
+from camrelay.relay.outputs import UserForgotten
 from camrelay.relay.questions import Asked, Questions
 from camrelay.relay.registrar import Registrar
-from camrelay.relay.roster import Roster, SavedUser, State, User, key_of, revive
+from camrelay.relay.roster import Roster, SavedUser, State, User, revive
 from camrelay.relay.segment import Segment, Segments
 from camrelay.relay.sweep import Sweep
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from camrelay.relay.outputs import Datagram, Interface, Output
     from camrelay.relay.rules import Settings
     from camrelay.relay.snapshot import Snapshot, UserRow
 
-PER_SOURCE = (
-    64  # datagrams of one source looked at in 10 s: a start, a refresh and an exit of a client are under 20
-)
-HINTS_PER_NETWORK = 256  # in 10 s: one whole segment starting at once
-HINT_EVERY = 3.0  # seconds between two questions on hints: above any way there and back, below Windows' 5 s
-MAX_HINTED = 8_192  # addresses; who is forgotten early is asked once more
 SERVED_AT_ONCE = 200.0  # seconds: users heard less than that before a restart need no proof (design rule 10)
-WRITE_DOWN = 600.0  # seconds between two notes of a user's last sign of life
-MAX_NUMBER = 20  # digits of a packet number of 64 bits
-MAX_FOREIGN = 64  # networks, of up to 256 hosts each, that broadcast here and are not ours
 
 
 class Relay:
@@ -74,24 +63,10 @@ class Relay:
         self._liveness = Liveness(context, self._questions, self._bucket, self._gone, self._forgotten, now)
         self._sweep = Sweep(context, self._questions, self._bucket, now)
         self._registrar = Registrar(context, self._announcer, self._lists, self._liveness, self._questions)
-        self._sources = Budget(PER_SOURCE)
-        self._hints = Budget(HINTS_PER_NETWORK)
-        self._hinted = Recently(HINT_EVERY, MAX_HINTED)
-        self._foreign: dict[str, set[str]] = {}
+        self._hearing = Hearing(
+            context, self._questions, self._registrar, self._lists, self._liveness, self._sweep
+        )
         self._next_entry = self._next_everything = now
-        self._handle: dict[int, Callable[[Packet, Datagram, Segment, float], None]] = {
-            Command.NOOPERATION: self._noted,
-            Command.BR_ENTRY: self._presence,
-            Command.BR_EXIT: self._exit,
-            Command.ANSENTRY: self._presence,
-            Command.BR_ABSENCE: self._presence,
-            Command.BR_ISGETLIST: self._wants_offer,
-            Command.GETLIST: self._wants_list,
-            Command.ANSLIST: self._list,
-            Command.BR_ISGETLIST2: self._wants_offer,
-            Command.GETINFO: self._wants_info,
-            Command.SENDINFO: self._info,
-        }
 
     # -- what the daemon calls -----------------------------------------------------------------------------------
 
@@ -123,7 +98,7 @@ class Relay:
 
     def receive(self, datagram: Datagram, now: float) -> list[Output]:
         """What follows from one datagram."""
-        self._ingest(datagram, now)
+        self._hearing.hear(datagram, now)
         return self._context.take() if self._context.outbox else []
 
     def tick(self, now: float) -> list[Output]:
@@ -202,7 +177,7 @@ class Relay:
             elif item.heard >= SERVED_AT_ONCE:
                 user.state = State.UNVERIFIED
             self._context.roster.add(user)
-            self._liveness.watch(user, now)
+            self._liveness.plan(user, now)
             if user.state is State.OFFLINE and item.heard < 2 * self._context.settings.announce_every:
                 self._announcer.remember_gone(user, user.address)
 
@@ -232,220 +207,24 @@ class Relay:
             self._context,
             self._sweep,
             self._announcer.waiting,
-            {network: len(hosts) for network, hosts in self._foreign.items()},
+            self._hearing.foreign,
             now,
         )
 
-    def users(self, now: float) -> list[UserRow]:
-        """Everybody in the roster."""
-        return [view.row(user, now) for user in self._context.roster.by_key.values()]
+    @property
+    def sweeping(self) -> int:
+        """Addresses left in the passes under way; cheaper than a snapshot."""
+        return self._sweep.left
 
-    # -- hearing ---------------------------------------------------------------------------------------------------
+    @property
+    def present(self) -> tuple[int, int]:
+        """Users in our own segments and elsewhere, those in doubt included; cheaper than a snapshot."""
+        here = sum(len(segment) for segment in self._context.segments.local)
+        return here, len(self._context.roster.at) - here
 
-    def _ingest(self, datagram: Datagram, now: float) -> None:
-        context = self._context
-        source = datagram.source
-        counters = context.counters
-        counters["datagrams heard"] += 1
-        if datagram.broadcast and datagram.ttl == BROADCAST_TTL:
-            counters["dropped: announced by another relay"] += 1
-            return
-        segment = context.segments.of(source)
-        if segment is None:
-            self._not_ours(datagram)
-            return
-        if not self._sources.spend(source, now):
-            counters["dropped: too many datagrams from one source"] += 1
-            return
-        user = context.roster.at.get(source)
-        if (
-            user is not None
-            and datagram.interface in segment.indexes
-            and user.state is State.ONLINE
-            and user.candidate is None
-            and not user.wants_list
-        ):
-            # The same words as before, but for the packet number: most of what is heard.
-            words = datagram.data.split(b":", 2)
-            if (
-                len(words) == 3
-                and words[2] == user.tail
-                and words[1].isdigit()
-                and len(words[1]) <= MAX_NUMBER
-                and datagram.port == user.port
-            ):
-                user.number = words[1]
-                self._heard(user, now)
-                if user.mode == Command.BR_ENTRY:
-                    self._entered(user, datagram, now)
-                return
-        try:
-            packet = parse(datagram.data)
-        except MalformedPacket:
-            kind = "signed or encrypted dictionary" if is_ipdict(datagram.data) else "malformed"
-            counters[f"dropped: {kind}"] += 1
-            return
-        handle = self._handle.get(packet.mode)
-        if handle is None:
-            counters["ignored: not about presence"] += 1
-        else:
-            handle(packet, datagram, segment, now)
-
-    def _not_ours(self, datagram: Datagram) -> None:
-        if datagram.source in self._context.segments.own_addresses:
-            self._context.count("dropped: sent by ourselves")
-            return
-        self._context.count("dropped: source not in accept_from")
-        if datagram.broadcast:
-            self._note_foreign(datagram.source)
-
-    def _note_foreign(self, source: str) -> None:
-        network = f"{IPv4Address(int(IPv4Address(source)) & 0xFFFFFF00)}"[: -len("0")] + "*"
-        if network in self._foreign or len(self._foreign) < MAX_FOREIGN:
-            hosts = self._foreign.setdefault(network, set())
-            if len(hosts) < 256:
-                hosts.add(source)
-
-    def _noted(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
-        """NOOPERATION: warms up neighbour tables, means nothing."""
-
-    def _presence(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
-        """BR_ENTRY, ANSENTRY, BR_ABSENCE."""
-        first_hand = datagram.interface in segment.indexes
-        answered = packet.mode == Command.ANSENTRY and (
-            self._questions.asked(datagram.source, Asked.ENTRY, now)
-            or (first_hand and self._questions.asked(segment.broadcast, Asked.ENTRY, now))
-        )
-        if not (answered or first_hand):
-            self._hint(packet, datagram, segment, now)
-            return
-        before = self._context.roster.at.get(datagram.source)
-        known = before.presence.charset if before is not None and before.presence.proven else ""
-        presence = read(packet, self._context.settings.codepage, known)
-        was_heard = before.heard if before is not None else -1.0
-        user = self._registrar.register(presence, packet.number, datagram, segment, now)
-        if user is None:
-            return
-        if packet.mode == Command.BR_ENTRY:
-            self._entered(user, datagram, now)
-        elif answered:
-            walk = self._sweep.of(segment)
-            if walk is not None and was_heard < walk.begun:
-                walk.answered += 1
-        proven = answered or datagram.broadcast
-        if proven and (user.wants_list or self._list_is_old(user, now)):
-            self._registrar.list_to(user, now)
-
-    def _list_is_old(self, user: User, now: float) -> bool:
-        """A client beyond routers refreshes its list unheard: it gets everything again with each pass."""
-        return user.segment.interface is None and now - user.listed >= self._context.settings.sweep_every
-
-    def _heard(self, user: User, now: float) -> None:
-        self._liveness.heard(user, now)
-        if now - user.written >= WRITE_DOWN:
-            user.written = now
-            self._context.emit(UserHeard(user))
-
-    def _entered(self, user: User, datagram: Datagram, now: float) -> None:
-        """A BR_ENTRY heard first hand: it is answered, and the client's list was emptied.
-
-        One by unicast proves nothing (it may be forged): it is answered by a question.
-        """
-        if datagram.broadcast:
-            self._answer(user, datagram)
-            self._registrar.entry_heard(user, now)
-        elif user.is_relay:
-            self._answer(user, datagram)  # asking it would make it ask us
-        else:
-            user.wants_list = True
-            self._ask_back(datagram, now)
-
-    def _answer(self, user: User, datagram: Datagram) -> None:
-        charset = "utf-8" if user.presence.options & Option.CAPUTF8 else user.presence.charset
-        self._context.say(Command.ANSENTRY, datagram.source, datagram.port, 0, charset)
-
-    def _ask_back(self, datagram: Datagram, now: float) -> None:
-        """Ask who speaks from there, in no more bytes than it sent."""
-        if not self._hinted.within(datagram.source, now):
-            self._hinted.note(datagram.source, now)
-            self._questions.entry(datagram.source, now, datagram.port, len(datagram.data))
-
-    def _hint(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
-        """Something that proves nobody: the address is asked once."""
-        context = self._context
-        context.count("hints")
-        if datagram.broadcast:
-            self._note_foreign(datagram.source)
-        if read(packet).kind is Kind.CAMRELAY:
-            return  # another relay sweeps: it is no user here, and asking it would make it ask us
-        user = context.roster.at.get(datagram.source)
-        if user is not None and packet.mode == Command.BR_ENTRY:
-            user.wants_list = True
-        if self._hints.spend(segment.name, now):
-            self._ask_back(datagram, now)
-        else:
-            context.count("hints dropped: too many from one network")
-
-    def _exit(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
-        """BR_EXIT: believed where heard first hand; elsewhere the user is asked, quickly."""
-        user = self._context.roster.at.get(datagram.source)
-        if user is None or not self._is_of(packet, user):
-            self._context.count("ignored: exit of somebody unknown")
-            return
-        # Windows answers people it rejects with a BR_EXIT by unicast, and stays.
-        rejects = user.presence.kind is Kind.WINDOWS and not datagram.broadcast
-        if datagram.interface in segment.indexes and not rejects:
-            self._registrar.left(user, "exit", now)
-        else:
-            self._liveness.suspect(user, now)
-
-    # -- member lists and questions to us ----------------------------------------------------------------------------
-
-    def _wants_offer(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
-        """BR_ISGETLIST: an offer opens the way to a list many times larger, so it takes a proven address."""
-        if datagram.interface in segment.indexes and datagram.broadcast:
-            self._lists.offer(datagram, now)
-        else:
-            self._hint(packet, datagram, segment, now)
-
-    def _wants_list(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
-        if self._questions.asked(datagram.source, Asked.OFFER, now):
-            self._lists.give(packet, datagram, now)
-        else:
-            self._context.count("dropped: member list asked for without our offer")
-
-    def _list(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
-        user = self._context.roster.at.get(datagram.source)
-        if user is None or not self._questions.asked(datagram.source, Asked.LIST, now):
-            self._context.count("dropped: member list that we did not ask for")
-        elif not self._is_of(packet, user):
-            self._questions.entry(datagram.source, now, datagram.port)  # somebody else sits there now
-        else:
-            self._registrar.proved(user, now)
-            self._lists.read(packet, user, now)
-
-    def _wants_info(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
-        context = self._context
-        number = context.next_number()
-        body = b"camrelay " + __version__.encode()
-        data = build(b"1", number, context.own.logon, context.own.host, Command.SENDINFO, body)
-        if len(data) <= len(datagram.data):
-            context.emit(Transmit(data, datagram.source, datagram.port))
-
-    def _info(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
-        user = self._context.roster.at.get(datagram.source)
-        if user is None or not self._questions.asked(datagram.source, Asked.INFO, now):
-            self._context.count("dropped: version that we did not ask for")
-        elif not self._is_of(packet, user):
-            self._questions.entry(datagram.source, now, datagram.port)  # somebody else sits there now
-        else:
-            self._registrar.proved(user, now)
-            if user.wants_list:
-                self._registrar.list_to(user, now)
-
-    def _is_of(self, packet: Packet, user: User) -> bool:
-        """Does the user sign this packet, whose header has names only?"""
-        return user.key == key_of(read(packet, self._context.settings.codepage, user.presence.charset))
+    def users(self, now: float) -> Iterator[UserRow]:
+        """Everybody in the roster now, one by one: the reader may take its time."""
+        return (view.row(user, now) for user in list(self._context.roster.by_key.values()))
 
     # -- saying --------------------------------------------------------------------------------------------------------
 

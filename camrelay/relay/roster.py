@@ -80,6 +80,8 @@ class Dialect(NamedTuple):
 
 def dialect_of(presence: Presence) -> Dialect:
     """The dialect that a client with this presence takes (clients.md sections 1 and 3)."""
+    if presence.kind is Kind.IPTUX:  # whatever it sends itself, it takes what is marked as its own for UTF-8
+        return Dialect(True, "utf-8")
     capable = presence.options & CAPUTF8
     return Dialect(presence.kind.takes_absence, None if capable else presence.charset)
 

@@ -5,8 +5,8 @@ Rule kept here: an address that belongs nowhere is nobody's, and what comes from
 
 from __future__ import annotations
 
-from itertools import chain
 from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,6 +58,12 @@ class Segment:
             group.pop(user, None)
             if not group:
                 del self.groups[user.dialect]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.groups.values()))
+
+    def __bool__(self) -> bool:
+        return True  # a segment without users is one
 
     @property
     def users(self) -> Iterator[User]:

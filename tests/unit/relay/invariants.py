@@ -18,7 +18,7 @@ def relay_addresses(world: World) -> set[str]:
 
 
 def serves(relay: RelayNode, listener: Client, user: Client) -> bool:
-    """Is it this relay's business that ``listener`` lists ``user``? One of them must be on a segment of its own."""
+    """Must this relay make ``listener`` list ``user``? One of them must be on a segment of its own."""
     own = {segment_of(interface.address) for interface in relay.interfaces}
     swept = {text.rsplit(".", 1)[0] for text in relay.settings.remote}
     here, there = segment_of(listener.address), segment_of(user.address)

@@ -30,8 +30,7 @@ class PlainCapable(Plain):
 
 
 def user(world: World, kind: type[Client], address: str) -> Client:
-    client = kind(world, address, SUZUKI, group="営業")
-    return client
+    return kind(world, address, SUZUKI, group="営業")
 
 
 def windows(world: World, kind: type[Windows], address: str) -> Windows:

@@ -13,7 +13,7 @@ KINDS = [Iptux, Windows, Plain]
 
 
 def scene(kind: type[Client], **settings: object) -> tuple[World, RelayNode, Client, Client, Client]:
-    """bob of ``kind`` at 10.1.2.12, watched by alice and carl on the other segments; everybody lists everybody."""
+    """bob of ``kind`` at 10.1.2.12, watched by alice and carl from other segments; all list each other."""
     world = World()
     relay = RelayNode(world, ("10.1.1.2", "10.1.2.2", "10.1.3.2"), **settings)
     alice, carl = Iptux(world, "10.1.1.11", "alice"), Windows(world, "10.1.3.13", "carl")
@@ -124,6 +124,17 @@ def test_a_farewell_never_hits_another_live_user_at_that_address() -> None:
     assert alice.listed[dora.address] == "dora"
     assert [s for s in world.wire if s.announces and s.mode == Command.BR_EXIT] == []
     assert reasons(relay) == ["replaced"]
+
+
+def test_the_second_farewell_does_not_hit_another_user_at_that_address() -> None:
+    world, _, alice, bob, _ = scene(Plain)
+    bob.exit()
+    world.run(0.5)
+    dora = Plain(world, bob.address, "dora")
+    dora.start()
+    world.run(20)
+    assert alice.listed[dora.address] == "dora"
+    check(world)
 
 
 def test_a_waiting_farewell_by_unicast_is_dropped_when_somebody_else_comes() -> None:
@@ -252,6 +263,20 @@ def test_a_twin_whose_first_address_repeats_its_words_is_still_seen() -> None:
     world.run(2)
     assert relay.users()[bob.address] == "bob"
     assert len(relay.said(Twin)) == 1
+
+
+def test_a_twin_is_seen_when_the_first_speaks_before_it_is_asked() -> None:
+    world, relay, _, bob, _ = scene(Plain)
+    relay.relay.congested = True  # questions are held back
+    Plain(world, "10.1.3.99", "bob", logon="bob", host="bobs-pc").start()
+    world.run(1)
+    bob.broadcast(Command.BR_ENTRY)  # the very words that are known of it
+    world.run(1)
+    assert len(relay.said(Twin)) == 1
+    bob.kill()
+    relay.relay.congested = False
+    world.run(300)
+    assert relay.said(UserMoved) == []
 
 
 def test_an_offline_user_is_forgotten_after_seven_days() -> None:

@@ -31,7 +31,9 @@ def test_it_is_asked_every_ten_minutes_and_sees_nothing_of_it() -> None:
     world.run(3600)
     modes = [s.mode for s in world.since(begun) if s.to == bob.address]
     assert modes.count(Command.GETLIST) == 6
-    assert modes.count(Command.BR_ENTRY) <= 1  # once an hour: a rename that it pushed to us may have been lost
+    assert (
+        modes.count(Command.BR_ENTRY) <= 1
+    )  # once an hour: a rename that it pushed to us may have been lost
     assert len(modes) <= 7
     assert bob.listed == listed
     assert relay.relay.counters["member lists read"] == 6

@@ -101,10 +101,16 @@ def test_a_round_under_way_is_not_said_into_the_wrong_segment_afterwards() -> No
         Iptux(world, f"10.1.1.{n + 10}", f"a{n}").alive = True
     Plain(world, "10.1.2.12", "bob").alive = True
     relay.start()
-    world.run(300.1)
+    world.run(290)
+    relay.relay.congested = True  # the round waits
+    world.run(20)
     relay.readdress(("10.1.1.3", "10.1.2.3"))
+    relay.relay.congested = False
+    begun = world.now
     world.run(20)
     check(world)
+    round_ = [s for s in world.since(begun) if s.announces and s.to == "10.1.2.255"]
+    assert len(round_) == 100
 
 
 def test_other_settings_take_effect_without_a_restart() -> None:

@@ -11,7 +11,6 @@ from camrelay.relay.outputs import UserChanged, UserHeard, UserJoined
 from tests.unit.relay.invariants import check
 from tests.world import Client, Feiq, Iptux, Plain, RelayNode, Sent, Windows, World
 
-
 ORDERS = list(permutations(("iptux", "windows", "plain", "relay")))
 
 
@@ -192,4 +191,4 @@ def test_a_wrong_number_before_the_same_words_is_not_taken_over(number: bytes) -
     world.run(5)
     Iptux(world, "10.1.2.13", "carl").start()
     world.run(5)
-    assert [s.packet.number for s in world.wire if s.to == "10.1.2.13" and s.announces][0].isdigit()
+    assert next(s for s in world.wire if s.to == "10.1.2.13" and s.announces).packet.number.isdigit()

@@ -136,9 +136,9 @@ def test_what_is_saved_is_what_comes_back() -> None:
     world.run(10)
     bob.exit()
     world.run(5)
-    before = relay.relay.users(world.now)
+    before = list(relay.relay.users(world.now))
     relay.start(relay.kill())
-    after = relay.relay.users(world.now)
+    after = list(relay.relay.users(world.now))
     assert after == before
     assert {row.nick: row.state for row in after} == {
         "alice": "online",
