@@ -115,6 +115,7 @@ class Announcer:
         self._again: deque[tuple[float, User, str]] = deque()  # farewells to repeat
         self._repeat: deque[tuple[float, User]] = deque()  # announcements to repeat
         self._step = now
+        self._external: dict[Segment, list[User]] = {}  # what _external_to() found in this tick
 
     # -- what changed ------------------------------------------------------------------------------------------
 
@@ -236,19 +237,27 @@ class Announcer:
             self._rounds.clear()
             self.everything()
 
-    def external_to(self, segment: Segment) -> Iterator[User]:
+    def external_to(self, segment: Segment) -> list[User]:
         """Who is announced into ``segment``."""
+        segments = self._context.segments
         anybody = segment.interface is not None or self._context.settings.between_remote
-        return (
+        return [
             user
-            for user in self._context.roster.online()
-            if user.segment is not segment
-            and not user.is_relay
-            and (anybody or user.segment.interface is not None)
-        )
+            for other in (segments.all if anybody else segments.local)
+            if other is not segment
+            for user in other.users
+            if user.state is State.ONLINE and not user.is_relay
+        ]
+
+    def _external_to(self, segment: Segment) -> list[User]:
+        """The same list for all whose turn comes in one tick: a floor that starts at once must not stall us."""
+        found = self._external.get(segment)
+        if found is None:
+            found = self._external[segment] = self.external_to(segment)
+        return found
 
     def _list_for(self, target: User, users: list[User] | None = None) -> Iterator[Transmit]:
-        for user in list(self.external_to(target.segment)) if users is None else users:
+        for user in self._external_to(target.segment) if users is None else users:
             if target.state is State.OFFLINE:
                 return
             if user.state is State.ONLINE:
@@ -261,7 +270,7 @@ class Announcer:
         for address, user in gone.items():
             if address not in context.roster.at and context.segments.of(address) is not segment:
                 yield _broadcast(user, GOOD_BYE, segment, address)
-        for user in list(self.external_to(segment)):
+        for user in self._external_to(segment):
             if user.state is State.ONLINE:
                 form, odd = self._forms(user, segment)
                 yield _broadcast(user, form, segment, user.address)
@@ -296,6 +305,7 @@ class Announcer:
 
     def tick(self, now: float) -> None:
         """Say what is due: changes first, then of every list a few lines."""
+        self._external.clear()
         while self._again and self._again[0][0] <= now:
             _, user, address = self._again.popleft()
             if user.state is State.OFFLINE or user.address != address:
