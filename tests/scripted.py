@@ -1,4 +1,4 @@
-"""The clients of ``World``: they do what the real ones were measured to do (docs/architecture), and no more.
+"""The clients of ``World``: they do what the real ones were measured to do, and no more.
 
 What a client sends because of a datagram that somebody else sent in another's name is counted as ``provoked``:
 an announcement must never draw anything.
@@ -55,7 +55,7 @@ class Sent:
 
 
 class Client:
-    """A client that lists who enters, answers or changes. ``listed`` is what its window shows: address to nick."""
+    """Lists who enters, answers or changes. ``listed`` is what its window shows: address to nick."""
 
     version = b"1"
     options = 0
@@ -262,6 +262,7 @@ class Windows(Client):
         super().__init__(world, address, nick, logon, host)
         self.number = 1_700_000_000
         self.logon += self.fingerprint
+        self.starts = 0
         self.dialup: set[str] = set()
         self.gives_list = True
         self.list_room = hostlist.LIMIT
@@ -296,8 +297,12 @@ class Windows(Client):
         self.dialup = set()
         self.list_window = True
         self.send(self.presence(Command.NOOPERATION), f"{segment_of(self.address)}.255")
+        self.starts += 1
+        start = self.starts
         for delay in (0.25, 5.25):
-            self.world.after(delay, lambda: self.alive and self.broadcast(Command.BR_ENTRY))
+            self.world.after(
+                delay, lambda: self.alive and self.starts == start and self.broadcast(Command.BR_ENTRY)
+            )
 
     def broadcast(self, mode: int) -> None:
         super().broadcast(mode)

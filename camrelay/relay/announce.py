@@ -12,11 +12,12 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from camrelay.ipmsg.command import PORT, Command, Option
-from camrelay.ipmsg.presence import announce
+from camrelay.ipmsg.command import PORT
 from camrelay.relay.context import Bucket, Recently
 from camrelay.relay.outputs import Transmit
 from camrelay.relay.roster import Dialect, State
+from camrelay.relay.visits import News, Visits
+from camrelay.relay.writing import GOOD_BYE, Form, form_for, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 STEP = 0.02  # seconds between two helpings of paced datagrams
 RATE = 2000.0  # paced datagrams per second in all: under 2 % of one core and of a 100 Mbit/s line
 LIST_STEP = 8  # of one list per step, 400/s: a Windows socket holds some 200; 500 users take 1.25 s
+DELTA_STEP = 20  # of changes told by unicast, while somebody waits for a list: half of what goes out
+ALL_OF_IT = 1000  # of them, while nobody does
 BROADCAST_TTL = 1
 ROUNDS_AT_ONCE = 3  # 1,200/s: the rest is for those who join meanwhile
 MAX_DELTAS = 65_536  # changes waiting to be told by unicast, each to one group of listeners
@@ -38,58 +41,7 @@ REPEAT_AFTER = 8.0  # ... so what is announced within that time is said again
 FAREWELL_AGAIN = 2.0  # a lost farewell would leave a ghost for good: Windows says its own twice, too
 ANY_ABSENCE = Dialect(True, None)
 
-# Plain numbers: an IntFlag's operators cost a microsecond each.
-ABSENCE = int(Command.BR_ABSENCE)
-UTF8 = int(Option.UTF8)
-CAPUTF8 = int(Option.CAPUTF8)
-
 Group = dict["User", None]
-
-
-class Form(NamedTuple):
-    """How one user is written for one group of listeners. ``charset`` None: in the bytes the user itself sent."""
-
-    command: int
-    charset: str | None
-    trailer: bool | None
-
-
-AS_ITSELF = Form(Command.BR_ABSENCE, None, None)
-GOOD_BYE = Form(Command.BR_EXIT, None, False)
-
-
-def write(user: User, form: Form) -> bytes:
-    """The datagram that announces ``user`` in ``form``."""
-    presence = user.presence
-    if form is AS_ITSELF:
-        # Windows sends the very words that must be repeated: only the command differs, if anything does.
-        logon, host, said, rest = user.tail.split(b":", 3)
-        command = b"%d" % (ABSENCE | presence.abilities)
-        fit = logon and host and b"\nIP:" not in rest  # IP: lines tell of a member master, to one program
-        if said == command and fit:
-            return user.datagram
-        if fit and not presence.options & UTF8:
-            return b":".join((presence.version, user.number, logon, host, command, rest))
-    return announce(presence, form.command, int(user.number), form.charset, form.trailer)
-
-
-def form_for(user: User, dialect: Dialect, body: str | None) -> Form:
-    """What listeners of ``dialect`` need; ``body`` is the charset that most listeners of the segment read."""
-    presence = user.presence
-    if not dialect.absence:
-        if presence.is_ascii:
-            return Form(Command.ANSENTRY, None, None)
-        marked = dialect.charset is None  # only who may write a trailer may say UTF8OPT
-        return Form(Command.ANSENTRY, dialect.charset or "utf-8", True if marked else None)
-    if presence.is_ascii:
-        return AS_ITSELF
-    charset = dialect.charset or body or presence.charset
-    has_trailer = bool(presence.options & CAPUTF8)
-    # iptux finds its icon and its own mark where the trailer would stand: one datagram cannot hold both.
-    trailer = not presence.parts or dialect.charset is None
-    if charset == presence.charset and trailer == has_trailer:
-        return AS_ITSELF
-    return Form(Command.BR_ABSENCE, charset, trailer)
 
 
 class Gone(NamedTuple):
@@ -106,6 +58,7 @@ class Announcer:
         self._context = context
         self._deltas: deque[Iterator[Transmit]] = deque()
         self._lists: dict[User, Iterator[Transmit]] = {}
+        self._visits = Visits(self._visit, now)
         self._rounds: deque[Iterator[Transmit]] = (
             deque()
         )  # the whole roster to segments, after everything else
@@ -158,13 +111,12 @@ class Announcer:
             form, odd = (GOOD_BYE, ()) if leaving else self._forms(user, segment)
             context.emit(_broadcast(user, form, segment, leaving or user.address))
             others.extend(self._to_group(user, group, form, leaving) for form, group in odd)
-        for segment in self._remote_listeners(home):
-            for dialect, group in segment.groups.items():
-                form = GOOD_BYE if leaving else form_for(user, dialect, dialect.charset)
-                others.append(self._to_group(user, group, form, leaving))
-        if len(self._deltas) + len(others) <= MAX_DELTAS:
+        told = len(self._deltas) + len(others) <= MAX_DELTAS
+        if told:
             self._deltas.extend(others)
-        else:
+        for segment in self._remote_listeners(home):
+            told = self._visits.add(user, leaving, segment) and told
+        if not told:
             context.count("not told by unicast: too many waiting")
         context.count("farewells" if leaving else "announcements")
 
@@ -196,6 +148,16 @@ class Announcer:
             if user.state is not State.ONLINE if leaving is None else leaving in self._context.roster.at:
                 return
             yield Transmit(data, listener.address, listener.port, leaving or user.address)
+
+    def _visit(self, listener: User, news: Iterable[News]) -> Iterator[Transmit]:
+        """What ``listener``, beyond our routers, is to hear."""
+        for user, leaving in news:
+            if leaving is not None:
+                if leaving not in self._context.roster.at:
+                    yield Transmit(write(user, GOOD_BYE), listener.address, listener.port, leaving)
+            elif user.state is State.ONLINE and user.segment is not listener.segment:
+                data = write(user, form_for(user, listener.dialect, listener.dialect.charset))
+                yield Transmit(data, listener.address, listener.port, user.address)
 
     # -- whole lists -------------------------------------------------------------------------------------------
 
@@ -233,7 +195,7 @@ class Announcer:
 
     def readdress(self) -> None:
         """The segments are others now: a round that is under way begins anew."""
-        if self._rounds:
+        if self._visits.clear() or self._rounds:
             self._rounds.clear()
             self.everything()
 
@@ -294,7 +256,7 @@ class Announcer:
     @property
     def waiting(self) -> int:
         """Lists and deltas that are not through yet."""
-        return len(self._deltas) + len(self._lists) + len(self._rounds)
+        return len(self._deltas) + self._visits.waiting + len(self._lists) + len(self._rounds)
 
     def next_due(self) -> float:
         """When there is something to say."""
@@ -317,14 +279,21 @@ class Announcer:
         if now - self._step < STEP / 2:
             return
         self._step = now
-        while self._deltas and self._bucket.take(now):
+        for told in self._visits.tick(now):
+            self._context.emit(told)
+        self._deltas_step(now)
+        if not self._context.congested:
+            self._lists_step(now)
+
+    def _deltas_step(self, now: float) -> None:
+        for _ in range(DELTA_STEP if self._lists else ALL_OF_IT):
+            if not self._deltas or not self._bucket.take(now):
+                return
             item = next(self._deltas[0], None)
             if item is None:
                 self._deltas.popleft()
             else:
                 self._context.emit(item)
-        if not self._context.congested:
-            self._lists_step(now)
 
     def _lists_step(self, now: float) -> None:
         for target in list(islice(self._lists, 64)):

@@ -222,3 +222,14 @@ def test_the_two_hourly_round_comes_at_a_pace_and_after_those_who_join() -> None
     round_ = [s.time for s in world.since(begun - 0.2) if s.announces and s.to == "10.1.2.255"]
     assert len(round_) == 240
     assert busiest(round_) <= 420
+
+
+def test_iptux_restarted_within_seven_seconds_is_served_at_once() -> None:
+    world, _, bob = scene(Iptux)
+    bob.start()
+    world.run(1)
+    bob.rename("robert")
+    world.run(1)
+    bob.kill()
+    bob.start()  # its numbers begin at 1 again: this is no copy and no refresh
+    world.until(lambda: len(bob.listed) == 4, within=0.1)
