@@ -12,10 +12,11 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from camrelay.ipmsg.command import PORT
+from camrelay.ipmsg.command import PORT, Command
 from camrelay.relay.context import Bucket, Recently
 from camrelay.relay.outputs import Transmit
-from camrelay.relay.roster import Dialect, State
+from camrelay.relay.roster import Dialect, State, User
+from camrelay.relay.segment import Segment
 from camrelay.relay.visits import News, Visits
 from camrelay.relay.writing import GOOD_BYE, Form, form_for, write
 
@@ -23,14 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from camrelay.relay.context import Context
-    from camrelay.relay.roster import User
-    from camrelay.relay.segment import Segment
 
 STEP = 0.02  # seconds between two helpings of paced datagrams
 RATE = 2000.0  # paced datagrams per second in all: under 2 % of one core and of a 100 Mbit/s line
 LIST_STEP = 8  # of one list per step, 400/s: a Windows socket holds some 200; 500 users take 1.25 s
 DELTA_STEP = 20  # of changes told by unicast, while somebody waits for a list: half of what goes out
 ALL_OF_IT = 1000  # of them, while nobody does
+CROWD = 4  # clients of one segment who wait for a list at the same time: one by broadcast serves them all
 BROADCAST_TTL = 1
 ROUNDS_AT_ONCE = 3  # 1,200/s: the rest is for those who join meanwhile
 MAX_DELTAS = 65_536  # changes waiting to be told by unicast, each to one group of listeners
@@ -57,7 +57,8 @@ class Announcer:
     def __init__(self, context: Context, now: float) -> None:
         self._context = context
         self._deltas: deque[Iterator[Transmit]] = deque()
-        self._lists: dict[User, Iterator[Transmit]] = {}
+        self._lists: dict[User | Segment, Iterator[Transmit]] = {}
+        self._late: set[Segment] = set()  # somebody came while the list for all of them was being said
         self._visits = Visits(self._visit, now)
         self._rounds: deque[Iterator[Transmit]] = (
             deque()
@@ -165,10 +166,30 @@ class Announcer:
         """Everybody beyond its segment, to ``target`` alone; begins anew if one is under way."""
         target.listed = now
         target.wants_list = False
-        if not target.is_relay and self._context.can_speak:
-            self._lists.pop(target, None)
+        if target.is_relay or not self._context.can_speak:
+            return
+        self._context.count("full lists")
+        self._lists.pop(target, None)
+        segment = target.segment
+        if not target.dialect.absence:
             self._lists[target] = self._list_for(target)
-            self._context.count("full lists")
+        elif segment in self._lists:
+            self._late.add(segment)
+        elif self._crowded(segment):
+            self._lists[segment] = self._round(segment, None)
+        else:
+            self._lists[target] = self._list_for(target)
+
+    def _crowded(self, segment: Segment) -> bool:
+        """Do so many of a segment of ours wait for a list that one for all is shorter? Then they wait no more."""
+        if segment.interface is None:
+            return False
+        waiting = [u for u in self._lists if isinstance(u, User) and u.segment is segment and u.dialect.absence]
+        if len(waiting) < CROWD:
+            return False
+        for user in waiting:
+            del self._lists[user]
+        return True
 
     def list_of(self, target: User, users: list[User], now: float) -> None:
         """``users`` to ``target`` alone: it does not list them."""
@@ -195,7 +216,11 @@ class Announcer:
 
     def readdress(self) -> None:
         """The segments are others now: a round that is under way begins anew."""
-        if self._visits.clear() or self._rounds:
+        crowds = [target for target in self._lists if isinstance(target, Segment)]
+        for segment in crowds:
+            del self._lists[segment]
+        self._late.clear()
+        if self._visits.clear() or self._rounds or crowds:
             self._rounds.clear()
             self.everything()
 
@@ -226,10 +251,10 @@ class Announcer:
                 data = write(user, form_for(user, target.dialect, target.dialect.charset))
                 yield Transmit(data, target.address, target.port, user.address)
 
-    def _round(self, segment: Segment, gone: dict[str, User]) -> Iterator[Transmit]:
-        """Everything to a segment of ours."""
+    def _round(self, segment: Segment, gone: dict[str, User] | None) -> Iterator[Transmit]:
+        """Everything to a segment of ours; with ``gone`` also to those who take no broadcast."""
         context = self._context
-        for address, user in gone.items():
+        for address, user in (gone or {}).items():
             if address not in context.roster.at and context.segments.of(address) is not segment:
                 yield _broadcast(user, GOOD_BYE, segment, address)
         for user in self._external_to(segment):
@@ -237,7 +262,8 @@ class Announcer:
                 form, odd = self._forms(user, segment)
                 yield _broadcast(user, form, segment, user.address)
                 for other, group in odd:
-                    yield from self._to_group(user, group, other, None)
+                    if gone is not None or other.command == Command.BR_ABSENCE:
+                        yield from self._to_group(user, group, other, None)
 
     def _round_for(self, target: User, gone: dict[str, User]) -> Iterator[Transmit]:
         """Everything to a user of a swept segment."""
@@ -302,6 +328,9 @@ class Announcer:
             items = self._lists.pop(target)
             if self._helping(items, now):
                 self._lists[target] = items  # to the end of the row: everybody gets a turn
+            elif isinstance(target, Segment) and target in self._late:
+                self._late.discard(target)
+                self._lists[target] = self._round(target, None)
         for items in list(islice(self._rounds, ROUNDS_AT_ONCE)):
             if not self._helping(items, now):
                 self._rounds.remove(items)

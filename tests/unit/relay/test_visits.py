@@ -66,7 +66,7 @@ def test_several_changes_wait_for_one_visit() -> None:
 
 
 def test_a_newcomer_is_not_starved_by_changes_told_elsewhere() -> None:
-    world, _, there = large_site(400)
+    world, _, _ = large_site(400)
     Iptux(world, "10.1.1.20", "early", logon="early").start()
     late = Iptux(world, "10.1.1.99", "late", logon="late")
     late.start()
