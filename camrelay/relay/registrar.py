@@ -95,20 +95,22 @@ class Registrar:
 
     def _update(self, user: User, presence: Presence, number: bytes, data: bytes, now: float) -> None:
         """The user speaks from its own address again."""
-        restarted = presence.kind is Kind.IPTUX and _smaller(number, user.number)
+        self.renumber(user, number)
         changed = differs(presence, user.presence)
         if changed or (presence.proven and not user.presence.proven):
             self._context.roster.say(user, presence, data)
-        else:
-            user.number = number
-        if restarted:  # its numbers begin at 1 with every start (clients.md section 3)
-            user.listed = user.started = NEVER
-            user.wants_list = user.wants_list or user.segment.interface is None
         verified = self.proved(user, now)
         if changed:
             self._context.emit(UserChanged(user))
         if changed and not verified:
             self._announcer.announce(user, now)
+
+    def renumber(self, user: User, number: bytes) -> None:
+        """The user's next packet. An iptux whose numbers went back was started again, and lists nobody."""
+        if user.presence.kind is Kind.IPTUX and _smaller(number, user.number):
+            user.listed = user.started = NEVER
+            user.wants_list = user.wants_list or user.segment.interface is None
+        user.number = number
 
     def proved(self, user: User, now: float) -> bool:
         """A sign of life from the user's own address; True if that was in doubt after a restart."""

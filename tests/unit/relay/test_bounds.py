@@ -8,7 +8,7 @@ from camrelay.ipmsg.command import Command
 from camrelay.ipmsg.packet import parse
 from camrelay.ipmsg.presence import read
 from camrelay.relay.context import Budget
-from camrelay.relay.hearing import HINTS_PER_NETWORK, PER_SOURCE
+from camrelay.relay.hearing import HINT_EVERY, HINTS_PER_NETWORK, PER_SOURCE
 from camrelay.relay.outputs import Datagram, Transmit
 from camrelay.relay.roster import Roster, User
 from camrelay.relay.segment import Segment
@@ -91,11 +91,11 @@ def test_a_novel_is_not_kept_and_not_repeated() -> None:
     assert len(user.datagram) < 4_096
 
 
-@pytest.mark.parametrize("pause", [0.0, 1.0])
-def test_hints_from_one_address_draw_one_question_in_three_seconds(pause: float) -> None:
+@pytest.mark.parametrize("pause", [0.0, HINT_EVERY / 3])
+def test_hints_from_one_address_draw_one_question_at_a_time(pause: float) -> None:
     relay = node()
     out = []
     for n in range(3):
         out += hear(relay, says(Command.BR_ABSENCE), "10.1.7.9", now=1030.0 + n * pause)
     assert len(out) == 1
-    assert len(hear(relay, says(Command.BR_ABSENCE), "10.1.7.9", now=1033.1)) == 1
+    assert len(hear(relay, says(Command.BR_ABSENCE), "10.1.7.9", now=1030.1 + HINT_EVERY)) == 1
