@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def plainly_run(words: Sequence[str]) -> bool:
     """Is this ``run``, with a configuration file or without, as systemd says it? Anything else is for typer."""
-    return list(words) == ["run"] or (len(words) == 3 and words[0] == "run" and words[1] in ("-c", "--config"))
+    return list(words) == ["run"] or (
+        len(words) == 3 and words[0] == "run" and words[1] in ("-c", "--config")
+    )
 
 
 def run(words: Sequence[str]) -> int:

@@ -184,7 +184,9 @@ class Announcer:
         """Do so many of a segment of ours wait for a list that one for all is shorter? Then they wait no more."""
         if segment.interface is None:
             return False
-        waiting = [u for u in self._lists if isinstance(u, User) and u.segment is segment and u.dialect.absence]
+        waiting = [
+            u for u in self._lists if isinstance(u, User) and u.segment is segment and u.dialect.absence
+        ]
         if len(waiting) < CROWD:
             return False
         for user in waiting:

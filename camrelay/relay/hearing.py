@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 PER_SOURCE = 64  # datagrams in 10 s: a start, a refresh and an exit of a client are under 20
 HINTS_PER_NETWORK = 256  # in 10 s: one whole segment starting at once
-HINT_EVERY = 0.5  # seconds between two questions on hints: above any way there and back, below a user's refresh
+HINT_EVERY = (
+    0.5  # seconds between two questions on hints: above any way there and back, below a user's refresh
+)
 MAX_HINTED = 8_192  # addresses; who is forgotten early is asked once more
 WRITE_DOWN = 600.0  # seconds between two notes of a user's last sign of life
 MAX_NUMBER = 20  # digits of a packet number of 64 bits

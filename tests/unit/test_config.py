@@ -1,6 +1,5 @@
 """The configuration: what is read, and that every mistake is told with file, line, key and remedy."""
 
-# ruff: noqa: E501 - one mistake and its message per line
 from __future__ import annotations
 
 import re

@@ -25,7 +25,8 @@ def test_a_floor_of_100_starting_within_a_second_is_served_within_four() -> None
     world, _ = floor(100)
     begun = world.now
     here = [
-        (Windows if i % 2 else Iptux)(world, f"10.1.1.{10 + i}", f"here{i}", logon=f"h{i}") for i in range(100)
+        (Windows if i % 2 else Iptux)(world, f"10.1.1.{10 + i}", f"here{i}", logon=f"h{i}")
+        for i in range(100)
     ]
     for i, client in enumerate(here):
         world.after(i * 0.01, client.start)
