@@ -97,6 +97,7 @@ class User:
         "due",
         "farewell",
         "heard",
+        "is_relay",
         "joined",
         "key",
         "listed",
@@ -146,6 +147,8 @@ class User:
         """Take over what the user says of itself now."""
         self.presence = presence
         self.dialect = dialect_of(presence)
+        # Another camrelay: never announced, never announced to (design rule 1).
+        self.is_relay = presence.kind is Kind.CAMRELAY
         if len(datagram) > LONGEST:
             number = int(datagram.split(b":", 2)[1])
             datagram = announce(presence, Command.BR_ENTRY, number)
@@ -156,11 +159,6 @@ class User:
     def datagram(self) -> bytes:
         """The last presence datagram, as received."""
         return b":".join((self.presence.version, self.number, self.tail))
-
-    @property
-    def is_relay(self) -> bool:
-        """Another camrelay: never announced, never announced to (design rule 1)."""
-        return self.presence.kind is Kind.CAMRELAY
 
     def saved(self, now: float) -> SavedUser:
         """This user as the store keeps it."""
