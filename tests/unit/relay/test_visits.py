@@ -13,9 +13,12 @@ FLOORS = [f"10.1.{floor}.*" for floor in range(11, 15)]
 def large_site(listeners: int) -> tuple[World, RelayNode, list[Iptux]]:
     """A relay with one local segment, and iptux clients on four swept ones, all found."""
     world = World()
-    relay = RelayNode(world, ("10.1.1.2",), remote=tuple(FLOORS), sweep_every=36000.0, sweep_unknown_every=36000.0)
+    relay = RelayNode(
+        world, ("10.1.1.2",), remote=tuple(FLOORS), sweep_every=36000.0, sweep_unknown_every=36000.0
+    )
     there = [
-        Iptux(world, f"10.1.{11 + i % 4}.{10 + i // 4}", f"remote{i}", logon=f"r{i}") for i in range(listeners)
+        Iptux(world, f"10.1.{11 + i % 4}.{10 + i // 4}", f"remote{i}", logon=f"r{i}")
+        for i in range(listeners)
     ]
     for client in there:
         client.alive = True
@@ -66,7 +69,7 @@ def test_several_changes_wait_for_one_visit() -> None:
 
 
 def test_a_newcomer_is_not_starved_by_changes_told_elsewhere() -> None:
-    world, _, there = large_site(400)
+    world, _, _there = large_site(400)
     Iptux(world, "10.1.1.20", "early", logon="early").start()
     late = Iptux(world, "10.1.1.99", "late", logon="late")
     late.start()
