@@ -30,6 +30,7 @@ class Captured(NamedTuple):
     target: str
     target_port: int
     data: bytes
+    time: float = 0.0  # seconds since the epoch
 
 
 class Capture(NamedTuple):
@@ -43,7 +44,7 @@ def capture(path: Path, port: int = 2425) -> Capture:
     """Every UDP datagram to ``port``."""
     waiting: dict[tuple[bytes, bytes, int], dict[int, tuple[bytes, bool]]] = {}
     found = []
-    for frame in _frames(path.read_bytes()):
+    for time, frame in _frames(path.read_bytes()):
         if struct.unpack_from("!H", frame, 12)[0] != _IPV4 or frame[23] != _UDP:
             continue
         packet = frame[14:]
@@ -64,6 +65,7 @@ def capture(path: Path, port: int = 2425) -> Capture:
                     str(IPv4Address(target)),
                     target_port,
                     whole[8:size],
+                    time,
                 )
             )
     return Capture(found, len(waiting))
@@ -72,7 +74,7 @@ def capture(path: Path, port: int = 2425) -> Capture:
 def requests(path: Path, port: int = 2425) -> list[Captured]:
     """Every TCP segment with data to ``port``. The requests in the recordings fit one each."""
     found = []
-    for frame in _frames(path.read_bytes()):
+    for time, frame in _frames(path.read_bytes()):
         if struct.unpack_from("!H", frame, 12)[0] != _IPV4 or frame[23] != _TCP:
             continue
         packet = frame[14:]
@@ -82,20 +84,20 @@ def requests(path: Path, port: int = 2425) -> list[Captured]:
         data = segment[(segment[12] >> 4) * 4 :]
         if target_port == port and data:
             source, target = (str(IPv4Address(packet[at : at + 4])) for at in (12, 16))
-            found.append(Captured(source, source_port, target, target_port, data))
+            found.append(Captured(source, source_port, target, target_port, data, time))
     return found
 
 
-def _frames(content: bytes) -> Iterator[bytes]:
+def _frames(content: bytes) -> Iterator[tuple[float, bytes]]:
     magic, _, _, _, _, _, link = struct.unpack_from("<IHHiIII", content)
     if magic != 0xA1B2C3D4 or link != _ETHERNET:
         raise ValueError("not a little-endian pcap file of Ethernet frames")
     offset = 24
     while offset < len(content):
-        _, _, size, sent = struct.unpack_from("<IIII", content, offset)
+        seconds, micros, size, sent = struct.unpack_from("<IIII", content, offset)
         if size != sent:
             raise ValueError("frames are cut short")
-        yield content[offset + 16 : offset + 16 + size]
+        yield seconds + micros / 1e6, content[offset + 16 : offset + 16 + size]
         offset += 16 + size
 
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from camrelay.ipmsg import hostlist
+from camrelay.ipmsg import hostlist, signed
 from camrelay.ipmsg.command import Command, Option
-from camrelay.ipmsg.packet import Packet, build, parse
+from camrelay.ipmsg.ipdict import decode
+from camrelay.ipmsg.packet import Packet, build, is_ipdict, parse
 
 if TYPE_CHECKING:
+    from camrelay.ipmsg.signed import Signed
     from tests.world import World
 
 ALL = "255.255.255.255"
@@ -37,6 +39,7 @@ class Sent:
     data: bytes
     ttl: int = 64
     _packet: Packet | None = None
+    _mode: int = -1
 
     @property
     def packet(self) -> Packet:
@@ -46,7 +49,18 @@ class Sent:
 
     @property
     def mode(self) -> int:
-        return self.packet.mode
+        """What it is for, as its sender means it."""
+        if not is_ipdict(self.data):
+            return self.packet.mode
+        if self._mode < 0:
+            fields = decode(self.data)
+            self._mode = fields.number(b"CMD", Command.SENDMSG)  # an encrypted one hides even that
+        return self._mode
+
+    @property
+    def dictionary(self) -> Signed:
+        """A dictionary packet, whoever signed it."""
+        return signed.parse(self.data)
 
     @property
     def announces(self) -> bool:
@@ -76,6 +90,7 @@ class Client:
         self.alive = False
         self.sent_count = 0
         self.provoked = 0
+        self.misreadings = 0
         world.nodes[address] = self
 
     # -- what its user does
@@ -133,6 +148,9 @@ class Client:
         self.send(data, because.source)
 
     def receive(self, sent: Sent) -> None:
+        if is_ipdict(sent.data):
+            self.misread(sent)
+            return
         packet = sent.packet
         mode = packet.mode
         if mode in self.adds_from:
@@ -143,6 +161,14 @@ class Client:
             self.listed.pop(sent.source, None)
         else:
             self.special(packet, sent)
+
+    def misread(self, sent: Sent) -> None:
+        """A dictionary looks like the answer of a user "VER" at "1" to those who do not ask for the version."""
+        self.misreadings += 1
+        self.listed[sent.source] = "VER"
+
+    def accept(self, sent: Sent) -> None:
+        """One request over TCP; closing is all that anybody answers."""
 
     def add(self, sent: Sent, packet: Packet) -> None:
         self.listed[sent.source] = self.nick_of(packet)
@@ -219,7 +245,9 @@ class Iptux(Client):
     def enter(self) -> None:
         data = self.presence(Command.BR_ENTRY)
         self.send(data, ALL)
-        self.world.after(0.01, lambda: self.alive and self.send(data, f"{segment_of(self.address)}.255"))
+        self.world.after(
+            0.01, lambda: self.send(data, f"{segment_of(self.address)}.255") if self.alive else None
+        )
         for address in self.asks_too:
             self.send(self.presence(Command.BR_ENTRY | Option.DIALUP), address)
 
@@ -301,7 +329,8 @@ class Windows(Client):
         start = self.starts
         for delay in (0.25, 5.25):
             self.world.after(
-                delay, lambda: self.alive and self.starts == start and self.broadcast(Command.BR_ENTRY)
+                delay,
+                lambda: self.broadcast(Command.BR_ENTRY) if self.alive and self.starts == start else None,
             )
 
     def broadcast(self, mode: int) -> None:
@@ -309,7 +338,12 @@ class Windows(Client):
         for address in sorted(self.dialup):
             self.send(self.presence(mode), address)
 
+    def misread(self, sent: Sent) -> None:
+        """It knows dictionaries; what it does with them is in ``tests/windows.py``."""
+
     def receive(self, sent: Sent) -> None:
+        if is_ipdict(sent.data):
+            return
         packet = sent.packet
         if (packet.logon, packet.host) == (self.logon, self.host) and sent.source != self.address:
             return

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from camrelay.relay.outputs import Datagram, Event, Interface, Transmit
+from camrelay.relay.outputs import Connect, Datagram, Event, Interface, Output, Transmit
 from camrelay.relay.relay import Relay
 from camrelay.relay.rules import Settings
 from tests.scripted import (
@@ -31,6 +32,7 @@ from tests.scripted import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from camrelay.ipmsg.crypto import PrivateKey
     from camrelay.relay.roster import SavedUser
 
 __all__ = [
@@ -62,11 +64,15 @@ class RelayNode:
         also: tuple[str, ...] = (),
         one_card: bool = False,
         can_speak: bool = True,
+        key: PrivateKey | None = None,
         **settings: object,
     ) -> None:
         self.world = world
+        self.key = key
         self.interfaces: list[Interface] = []
-        self.settings = Settings(name="r" + addresses[0].split(".")[2], **settings)  # type: ignore[arg-type]
+        taken = {relay.settings.name for relay in world.relays}
+        name = "r" + addresses[0].split(".")[2]
+        self.settings: Settings = Settings(name=name + "'" * (name in taken), **settings)  # type: ignore[arg-type]
         self.can_speak = can_speak
         self.events: list[tuple[float, Event]] = []
         self.running = False
@@ -96,10 +102,11 @@ class RelayNode:
             self.settings,
             self.interfaces,
             hostname=self.settings.name,
-            number=1_700_000_000 + int(self.world.now),
+            number=1_700_000_000 + 1_000_000 * self.starts + int(self.world.now),  # grows over restarts
             random=self.world.random,
             can_speak=self.can_speak,
             now=self.world.now,
+            key=self.key,
         )
 
     def start(self, saved: list[SavedUser] | None = None) -> None:
@@ -134,8 +141,11 @@ class RelayNode:
         heard = Datagram(sent.data, sent.source, 2425, index, broadcast, sent.ttl)
         self.act(self.relay.receive(heard, self.world.now))
 
-    def act(self, outputs: list[Transmit | Event]) -> None:
+    def act(self, outputs: list[Output]) -> None:
         for output in outputs:
+            if isinstance(output, Connect):
+                self.connect(output)
+                continue
             if not isinstance(output, Transmit):
                 self.events.append((self.world.now, output))
                 continue
@@ -148,6 +158,18 @@ class RelayNode:
             source = output.speak_as or own
             self.world.put(Sent(self.world.now, own, source, output.to, output.data, output.ttl or 64))
         self.wait()
+
+    def connect(self, asked: Connect) -> None:
+        """One TCP request; who is there closes after a moment, who is not is given up after three seconds."""
+        ok = self.world.connect(self.interfaces[0].address, asked.address, asked.data)
+        run = self.starts
+
+        def report() -> None:
+            if self.running and self.starts == run:
+                self.relay.connected(asked.address, ok, self.world.now)
+                self.wait()
+
+        self.world.after(0.26 if ok else 3.0, report)
 
     def wait(self) -> None:
         """Wake at the relay's next due time."""
@@ -192,6 +214,7 @@ class World:
     nodes: dict[str, Client | RelayNode] = field(default_factory=dict)
     relays: list[RelayNode] = field(default_factory=list)
     wire: list[Sent] = field(default_factory=list)
+    tcp: list[Sent] = field(default_factory=list)
     _heap: list[tuple[float, int, Callable[[], object]]] = field(default_factory=list)
     _count: int = 0
 
@@ -232,7 +255,22 @@ class World:
             ]
         for address in {self.nodes[address]: address for address in receivers}.values():
             if not self.loss or self.random.random() >= self.loss:
-                self.after(LATENCY, lambda address=address: self._deliver(address, sent))
+                self.after(LATENCY, partial(self._deliver, address, sent))
+
+    def connect(self, source: str, to: str, data: bytes) -> bool:
+        """One request over TCP; was it taken and the connection closed without an error?"""
+        sent = Sent(self.now, source, source, to, data)
+        self.tcp.append(sent)
+        client = self.nodes.get(to)
+        if not isinstance(client, Client) or not client.alive:
+            return False
+
+        def accept() -> None:
+            if client.alive:
+                client.accept(sent)
+
+        self.after(LATENCY, accept)
+        return True
 
     def _deliver(self, address: str, sent: Sent) -> None:
         node = self.nodes.get(address)

@@ -88,12 +88,16 @@ def _print(out: Console, found: dict[str, Any]) -> None:
     )
     out.print(
         f"{relay['online']} {'user' if relay['online'] == 1 else 'users'} online, {relay['offline']} offline"
+        + (f"; {relay['signed']} get signed lists" if relay["signed"] else "")
         + (f"; {relay['sweeping']} addresses left to ask" if relay["sweeping"] else "")
         + (f"; {relay['waiting']} datagrams waiting to go" if relay["waiting"] else "")
     )
     if relay["segments"]:
         out.line()
         _segments(out, relay["segments"])
+    if relay["master"]:
+        out.line()
+        _master(out, relay["master"])
     _counters(out, found["counters"] | relay["counters"])
     for number, text in enumerate(warnings(found)):
         if not number:
@@ -112,6 +116,18 @@ def _segments(out: Console, rows: list[dict[str, Any]]) -> None:
             swept += f", next in {age(row['next_sweep'])}" if row["next_sweep"] is not None else ""
         way = f"{row['interface']}, {row['address']}" if row["kind"] == "local" else "routers, sweep"
         made.add_row(row["name"], way, str(row["online"]), str(row["offline"]), swept)
+    out.print(made)
+
+
+def _master(out: Console, rows: list[dict[str, Any]]) -> None:
+    from camrelay.cli.show import age, clean, table
+
+    made = table("polls from", "users", "agents", "reported", "last report", right=("users", "reported"))
+    for row in rows:
+        agents = [f"{agent['address']}{' (asks)' if agent['asks'] else ''}" for agent in row["agents"]]
+        last = "none" if row["answered"] is None else f"{age(row['answered'])} ago"
+        who = ", ".join(agents) or f"none: {clean(row['why'])}" if agents or row["why"] else "none"
+        made.add_row(row["network"], str(row["polling"]), who, str(row["reported"]), last)
     out.print(made)
 
 

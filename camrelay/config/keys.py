@@ -166,12 +166,27 @@ class UsersKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 604800.0
 
 
+class MasterKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """IP Messenger's own way over routers (4.5 and later): clients that name this relay as their member master."""
+
+    enabled: Annotated[
+        bool,
+        Key(
+            kinds.SWITCH,
+            "Be a full member master: make up to 3 clients of each segment behind routers report who is there\n"
+            "and pass changes on (TCP port 2425 to them). Off, because clients then show the relay as master\n"
+            "and tell it of every change, and nobody needs it where [remote] segments are swept.",
+        ),
+    ] = False
+
+
 class Config(msgspec.Struct, frozen=True):
     """A whole configuration. ``path``: the file read ("": all defaults); ``notes``: lines worth saying."""
 
     relay: RelayKeys = RelayKeys()
     remote: RemoteKeys = RemoteKeys()
     users: UsersKeys = UsersKeys()
+    master: MasterKeys = MasterKeys()
     path: str = ""
     notes: tuple[str, ...] = ()
 
@@ -193,6 +208,7 @@ class Config(msgspec.Struct, frozen=True):
             sweep_rate=float(self.remote.sweep_rate),
             announce_every=self.remote.announce_every,
             between_remote=self.remote.between_remote,
+            master=self.master.enabled,
             silent_after=self.users.silent_after,
             forget_after=self.users.forget_after,
         )
@@ -206,7 +222,12 @@ class Config(msgspec.Struct, frozen=True):
         return found
 
 
-SECTIONS: dict[str, type[msgspec.Struct]] = {"relay": RelayKeys, "remote": RemoteKeys, "users": UsersKeys}
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "relay": RelayKeys,
+    "remote": RemoteKeys,
+    "users": UsersKeys,
+    "master": MasterKeys,
+}
 
 
 def keys(section: type[msgspec.Struct]) -> dict[str, Key]:

@@ -44,6 +44,7 @@ class Answering:
         self.config = config
         self.loaded = self._started = trio.current_time()
         self.problem: str | None = None  # why a newer configuration was refused
+        self.more: list[str] = []  # warnings that came up after the start
         self._lan = lan
         self._store = store
         self._relay = relay
@@ -80,7 +81,7 @@ class Answering:
 
     def warnings(self) -> list[str]:
         """What is not as good as it could be, with the remedy."""
-        return [*self._lan.warnings, *self._warnings, *self.config.notes]
+        return [*self._lan.warnings, *self._warnings, *self.more, *self.config.notes]
 
     def status_line(self) -> str:
         """For ``systemctl status``."""

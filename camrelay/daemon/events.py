@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from camrelay.relay import view
 from camrelay.relay.outputs import (
+    Connect,
     SweepDone,
     Transmit,
     Twin,
@@ -24,6 +25,7 @@ from camrelay.relay.outputs import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from camrelay.daemon.calls import Calls
     from camrelay.daemon.control import Control, Pass
     from camrelay.daemon.lan import LanLike
     from camrelay.daemon.log import Log
@@ -49,6 +51,7 @@ class Router:
         self._store = store
         self._log = log
         self.control: Control | None = None  # made later: it needs the service, which needs this
+        self.calls: Calls | None = None  # for the same reason
         self.passes: list[Pass] = []  # sweeps that somebody waits for
         self.changed = True  # did users come or go since somebody set this to False?
 
@@ -58,6 +61,10 @@ class Router:
         for output in outputs:
             if isinstance(output, Transmit):
                 transmits.append(output)
+            elif isinstance(output, Connect):
+                self._store.used_numbers(1)
+                if self.calls is not None:
+                    self.calls.start(output)
             else:
                 self._event(output, now)
         if transmits:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import trio
 
 from camrelay.daemon import control, interfaces
+from camrelay.daemon.keys import load_or_create
 from camrelay.daemon.lan import Lan
 from camrelay.daemon.log import Log
 from camrelay.daemon.notify import Notify, handed_over, watchdog_seconds
@@ -84,6 +85,7 @@ async def _serve(
             warnings=warnings,
             stalls=stalls,
             watchdog=watchdog_seconds(environment),
+            keys=partial(load_or_create, config.relay.state),
         )
         tasks.start()
         gc.freeze()  # what is there now stays, so no later collection has to look at it

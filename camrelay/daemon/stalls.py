@@ -22,3 +22,8 @@ class Stalls(trio.abc.Instrument):
         """The loop has done what there was to do."""
         if self._since is not None:
             self.longest = max(self.longest, time.perf_counter() - self._since)
+
+
+def suspended() -> float:
+    """Seconds this machine has slept since it was started."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)

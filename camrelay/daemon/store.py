@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from camrelay.daemon.log import Log
 
     Key = tuple[str, str]
-    Row = tuple[bytes, str, str, int, int, float, float]  # as SavedUser, the last two as wall time
+    Row = tuple[bytes, str, str, int, int, float, float, bytes]  # as SavedUser, ages as wall time
 
-SCHEMA: Final = 1  # user_version
+SCHEMA: Final = 2  # user_version; 1 had no keys
 FLUSH_EVERY: Final = 1.0  # seconds
 FLUSH_ROWS: Final = 500
 RETRY_FIRST, RETRY_LONGEST = 1.0, 60.0
@@ -39,7 +39,7 @@ TABLES: Final = """
 CREATE TABLE IF NOT EXISTS users (
     logon TEXT NOT NULL, host TEXT NOT NULL, datagram BLOB NOT NULL, charset TEXT NOT NULL,
     address TEXT NOT NULL, port INTEGER NOT NULL, online INTEGER NOT NULL,
-    heard REAL NOT NULL, joined REAL NOT NULL, PRIMARY KEY (logon, host)
+    heard REAL NOT NULL, joined REAL NOT NULL, pin BLOB NOT NULL DEFAULT x'', PRIMARY KEY (logon, host)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
@@ -116,6 +116,8 @@ class Store:
                     "install that version again, or set [relay] state to another directory"
                 )
             db.execute("PRAGMA journal_mode=WAL")
+            if version == 1:
+                db.execute("ALTER TABLE users ADD COLUMN pin BLOB NOT NULL DEFAULT x''")
             db.execute("PRAGMA synchronous=FULL")  # these numbers must never come twice, power loss or not
             db.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={SCHEMA}; COMMIT")
             counters = dict(db.execute("SELECT name, value FROM counters"))
@@ -179,7 +181,7 @@ class Store:
             SavedUser._make,
             db.execute(
                 "SELECT datagram, charset, address, port, online,"
-                " CASE WHEN heard > ? + 5 THEN ? ELSE ? - heard END, max(0, ? - joined) FROM users",
+                " CASE WHEN heard > ? + 5 THEN ? ELSE ? - heard END, max(0, ? - joined), pin FROM users",
                 (now, UNKNOWN_AGE, now, now),
             ),
         )
@@ -187,7 +189,7 @@ class Store:
     def save(self, key: Key, user: SavedUser) -> None:
         """Remember this state of a user; the latest one counts."""
         now = self._wall()
-        self._put(key, (*user[:4], int(user.online), now - user.heard, now - user.joined))
+        self._put(key, (*user[:4], int(user.online), now - user.heard, now - user.joined, user.pin))
 
     def forget(self, key: Key) -> None:
         """Remove a user."""
@@ -249,7 +251,7 @@ class Store:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.executemany(
-                "INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 ((*key, *row) for key, row in batch.items() if row is not None),
             )
             self._db.executemany(

@@ -16,9 +16,12 @@ import trio
 
 from camrelay import __version__
 from camrelay.config import BadConfig, load
+from camrelay.daemon.adopting import adopt
 from camrelay.daemon.answering import Answering
+from camrelay.daemon.calls import Calls
 from camrelay.daemon.control import Control
 from camrelay.daemon.events import Router
+from camrelay.daemon.stalls import suspended
 from camrelay.relay.relay import Relay
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 
     from camrelay.config import Config
+    from camrelay.daemon.keys import Keys
     from camrelay.daemon.lan import LanLike
     from camrelay.daemon.log import Log
     from camrelay.daemon.notify import Notify
@@ -51,11 +55,6 @@ class Interfaces(Protocol):
         """Something may be different: look again. The first one comes at once."""
 
 
-def suspended() -> float:
-    """Seconds this machine has slept since it was started."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
-
-
 class Tasks:
     """All that runs. Made inside the loop; ``serve`` returns after SIGTERM, with all said and written."""
 
@@ -77,6 +76,7 @@ class Tasks:
         asleep: Callable[[], float] = suspended,
         chance: random.Random | None = None,
         may_change: frozenset[int] | None = None,
+        keys: Callable[[], Keys] | None = None,
     ) -> None:
         self._config = config
         self._lan = lan
@@ -88,6 +88,7 @@ class Tasks:
         self._stalls = stalls
         self._pulse_every = min(PULSE, watchdog / 3) if watchdog else PULSE
         self._asleep = asleep
+        self._keys = keys
         self._nap = trio.CancelScope()
         self._leaving = False
         self._segments = self._look()
@@ -113,6 +114,7 @@ class Tasks:
             reload=self.reload,
             wake=lambda: self._act([], trio.current_time()),
         )
+        self._calls = self._router.calls = Calls(self._connected)
         self._control = self._router.control = Control(self._answering, may_change)
 
     # -- life --------------------------------------------------------------------------------------------
@@ -130,6 +132,7 @@ class Tasks:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._lan.drain)
             nursery.start_soon(self._receive)
+            nursery.start_soon(self._calls.run)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._watch_interfaces)
             nursery.start_soon(self._store.write)
@@ -159,8 +162,14 @@ class Tasks:
         for text in self._answering.warnings():
             self._log.warning("not as good as it could be", cause=text)
         self._complain_if_alone()
+        if self._keys is not None:
+            await adopt(self._keys, self._take, self._answering, self._log)
         if self._stalls:
             self._stalls.longest = 0.0
+
+    def _take(self, keys: Keys) -> None:
+        now = trio.current_time()
+        self._act(self._relay.adopt(keys.key, now, keys.old), now)
 
     async def _leave(self, scope: trio.CancelScope) -> None:
         now = trio.current_time()
@@ -205,6 +214,11 @@ class Tasks:
         due = self._relay.next_due()
         if due < self._nap.deadline:
             self._nap.deadline = max(due, now + LEAST_NAP)
+
+    def _connected(self, address: str, ok: bool) -> None:
+        now = trio.current_time()
+        self._relay.connected(address, ok, now)
+        self._act([], now)
 
     async def _watch_interfaces(self) -> Never:
         try:

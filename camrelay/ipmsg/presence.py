@@ -29,12 +29,10 @@ _CAPUTF8 = int(Option.CAPUTF8)
 _CAPIPDICT = int(Option.CAPIPDICT)
 _OF_THE_USER = OPTION_MASK & ~int(NEVER_ANNOUNCED) & ~_UTF8
 _ANSENTRY = int(Command.ANSENTRY)
-
 _SELF = " (camrelay)"  # what makes our nick explain itself
 
 # Commands whose body is a nick and whose extra begins with a group. Others carry names in the header only.
-_PRESENCE = (Command.NOOPERATION, Command.BR_ENTRY, Command.BR_EXIT, Command.ANSENTRY, Command.BR_ABSENCE)
-_WITH_NICK = frozenset(map(int, (*_PRESENCE, Command.BR_ISGETLIST, Command.BR_ISGETLIST2)))
+_WITH_NICK = frozenset((*range(Command.NOOPERATION, Command.BR_ABSENCE + 1), 0x10, 0x18))  # and BR_ISGETLIST
 
 
 class Presence:
@@ -125,6 +123,11 @@ class Presence:
         """The option bits that are the user's own: neither this one packet's nor those never repeated."""
         return self.options & _OF_THE_USER
 
+    @property
+    def line(self) -> str:
+        """The value of the trailer's ``VS:`` line, "" if there is none."""
+        return clean(decode(trailers.version(self._trailer), "utf-8"))
+
     def __repr__(self) -> str:
         return f"<Presence {self.logon_text}@{self.host_text} {self.kind} {self.options:#x}>"
 
@@ -190,16 +193,18 @@ def announce(
     return build(version, number, logon, host, options | mode, nick or logon, extra)
 
 
-def own(name: str, group: str, hostname: str, version: str) -> Presence:
+def own(
+    name: str, group: str, hostname: str, version: str, logon: str = "camrelay", options: int = _CAPUTF8
+) -> Presence:
     """The relay itself, as a user like others: its nick tells people what it is, its VER tells relays."""
     presence = Presence(
         version=b"1_camrelay " + encode(clean(version), "ascii").replace(b":", b";"),
-        logon=b"camrelay",
+        logon=encode(clean(logon), "utf-8"),
         host=encode(clean(hostname).replace(":", ";"), "utf-8"),
         nick=encode(f"{clean(name)[: NAME_LIMIT - len(_SELF)]}{_SELF}", "utf-8"),
         group=encode(clean(group), "utf-8"),
         parts=b"",
-        options=_CAPUTF8,  # it reads UTF-8 names; it takes no files and no encrypted messages
+        options=options,  # it takes no files, and encrypted messages only if it has a key
         trailer=b"",
         codepage="utf-8",
         known="utf-8",
@@ -226,15 +231,13 @@ def _trailer(presence: Presence, *, named: bool) -> bytes:
     """What this user's program would put behind the group, with the NUL before it."""
     nick = presence.nick_text or presence.logon_text if named else ""
     names = (presence.logon_text, presence.host_text, nick, presence.group_text) if named else None
-    lines = trailers.write(names, clean(decode(trailers.version(presence._trailer), "utf-8")))
+    lines = trailers.write(names, presence.line)
     return b"\0" + lines if lines else b""
 
 
 def _find_kind(presence: Presence) -> None:
-    dictionaries = bool(presence.options & _CAPIPDICT)
-    presence.kind = recognise(
-        presence.version, presence.parts, trailers.version(presence._trailer), dictionaries
-    )
+    line, dictionaries = trailers.version(presence._trailer), bool(presence.options & _CAPIPDICT)
+    presence.kind = recognise(presence.version, presence.parts, line, dictionaries)
 
 
 def _find_edition(presence: Presence) -> None:

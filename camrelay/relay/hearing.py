@@ -4,7 +4,6 @@ segment's interface, or when it answered a question of ours; all else is a hint,
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from camrelay import __version__
@@ -12,18 +11,23 @@ from camrelay.errors import MalformedPacket
 from camrelay.ipmsg.command import Command, Option
 from camrelay.ipmsg.packet import Packet, build, is_ipdict, parse
 from camrelay.ipmsg.presence import Kind, read
-from camrelay.relay.announce import BROADCAST_TTL
 from camrelay.relay.context import Budget, Recently
+from camrelay.relay.foreign import Foreign
+from camrelay.relay.hints import Hints
 from camrelay.relay.outputs import Transmit, UserHeard
 from camrelay.relay.questions import Asked
+from camrelay.relay.registrar import COPIES
 from camrelay.relay.roster import State, User, key_of
+from camrelay.relay.rounds import BROADCAST_TTL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from camrelay.relay.context import Context
+    from camrelay.relay.dictionaries import Dictionaries
     from camrelay.relay.lists import Lists
     from camrelay.relay.liveness import Liveness
+    from camrelay.relay.mail import Mail
     from camrelay.relay.outputs import Datagram
     from camrelay.relay.questions import Questions
     from camrelay.relay.registrar import Registrar
@@ -31,14 +35,9 @@ if TYPE_CHECKING:
     from camrelay.relay.sweep import Sweep
 
 PER_SOURCE = 64  # datagrams in 10 s: a start, a refresh and an exit of a client are under 20
-HINTS_PER_NETWORK = 256  # in 10 s: one whole segment starting at once
-HINT_EVERY = (
-    0.5  # seconds between two questions on hints: above any way there and back, below a user's refresh
-)
-MAX_HINTED = 8_192  # addresses; who is forgotten early is asked once more
+MAX_STARTED = 8_192  # addresses
 WRITE_DOWN = 600.0  # seconds between two notes of a user's last sign of life
 MAX_NUMBER = 20  # digits of a packet number of 64 bits
-MAX_FOREIGN = 64  # networks, of up to 256 hosts each, that broadcast here and are not ours
 
 
 class Hearing:
@@ -52,6 +51,8 @@ class Hearing:
         lists: Lists,
         liveness: Liveness,
         sweep: Sweep,
+        mail: Mail,
+        dictionaries: Dictionaries,
     ) -> None:
         self._context = context
         self._questions = questions
@@ -59,10 +60,12 @@ class Hearing:
         self._lists = lists
         self._liveness = liveness
         self._sweep = sweep
+        self._mail = mail
+        self._dictionaries = dictionaries
         self._sources = Budget(PER_SOURCE)
-        self._hints = Budget(HINTS_PER_NETWORK)
-        self._hinted = Recently(HINT_EVERY, MAX_HINTED)
-        self._networks: dict[str, set[str]] = {}  # that broadcast here and are not ours, and their hosts
+        self._started = Recently(COPIES, MAX_STARTED)
+        self._foreign = Foreign()
+        self._hints = Hints(context, questions, self._foreign)
         self._handle: dict[int, Callable[[Packet, Datagram, Segment, float], None]] = {
             Command.NOOPERATION: self._noted,
             Command.BR_ENTRY: self._presence,
@@ -73,14 +76,17 @@ class Hearing:
             Command.GETLIST: self._wants_list,
             Command.ANSLIST: self._list,
             Command.BR_ISGETLIST2: self._wants_offer,
+            Command.SENDMSG: self._to_us,
             Command.GETINFO: self._wants_info,
             Command.SENDINFO: self._info,
+            Command.GETPUBKEY: self._to_us,
+            Command.ANSPUBKEY: self._to_us,
         }
 
     @property
     def foreign(self) -> dict[str, int]:
         """Networks that broadcast on our wires and are not ours, and how many hosts of each."""
-        return {network: len(hosts) for network, hosts in self._networks.items()}
+        return self._foreign.hosts
 
     def hear(self, datagram: Datagram, now: float) -> None:
         """One datagram came in."""
@@ -99,32 +105,15 @@ class Hearing:
             counters["dropped: too many datagrams from one source"] += 1
             return
         user = context.roster.at.get(source)
-        if (
-            user is not None
-            and datagram.interface in segment.indexes
-            and user.state is State.ONLINE
-            and user.candidate is None
-            and not user.wants_list
-        ):
-            # The same words as before, but for the packet number: most of what is heard.
-            words = datagram.data.split(b":", 2)
-            if (
-                len(words) == 3
-                and words[2] == user.tail
-                and words[1].isdigit()
-                and len(words[1]) <= MAX_NUMBER
-                and datagram.port == user.port
-            ):
-                self._registrar.renumber(user, words[1])
-                self._heard(user, now)
-                if user.mode == Command.BR_ENTRY:
-                    self._entered(user, datagram, now)
-                return
+        if user is not None and self._said_before(user, datagram, segment, now):
+            return
         try:
             packet = parse(datagram.data)
         except MalformedPacket:
-            kind = "signed or encrypted dictionary" if is_ipdict(datagram.data) else "malformed"
-            counters[f"dropped: {kind}"] += 1
+            if is_ipdict(datagram.data):
+                self._dictionaries.hear(datagram, now)
+            else:
+                counters["dropped: malformed"] += 1
             return
         handle = self._handle.get(packet.mode)
         if handle is None:
@@ -132,20 +121,27 @@ class Hearing:
         else:
             handle(packet, datagram, segment, now)
 
+    def _said_before(self, user: User, datagram: Datagram, segment: Segment, now: float) -> bool:
+        """Are these the same words as before, but for the packet number? That is most of what is heard."""
+        settled = user.state is State.ONLINE and user.candidate is None and not user.wants_list
+        if not settled or datagram.interface not in segment.indexes or datagram.port != user.port:
+            return False
+        words = datagram.data.split(b":", 2)
+        if len(words) != 3 or words[2] != user.tail or not words[1].isdigit() or len(words[1]) > MAX_NUMBER:
+            return False
+        self._registrar.renumber(user, words[1])
+        self._heard(user, now)
+        if user.mode == Command.BR_ENTRY:
+            self._entered(user, datagram, now)
+        return True
+
     def _not_ours(self, datagram: Datagram) -> None:
         if datagram.source in self._context.segments.own_addresses:
             self._context.count("dropped: sent by ourselves")
             return
         self._context.count("dropped: source not in accept_from")
         if datagram.broadcast:
-            self._note_network(datagram.source)
-
-    def _note_network(self, source: str) -> None:
-        network = f"{IPv4Address(int(IPv4Address(source)) & 0xFFFFFF00)}"[: -len("0")] + "*"
-        if network in self._networks or len(self._networks) < MAX_FOREIGN:
-            hosts = self._networks.setdefault(network, set())
-            if len(hosts) < 256:
-                hosts.add(source)
+            self._foreign.note(datagram.source)
 
     def _noted(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
         """NOOPERATION: warms up neighbour tables, means nothing."""
@@ -158,7 +154,7 @@ class Hearing:
             or (first_hand and self._questions.asked(segment.broadcast, Asked.ENTRY, now))
         )
         if not (answered or first_hand):
-            self._hint(packet, datagram, segment, now)
+            self._hints.take(packet, datagram, segment, now)
             return
         before = self._context.roster.at.get(datagram.source)
         known = before.presence.charset if before is not None and before.presence.proven else ""
@@ -193,39 +189,20 @@ class Hearing:
         One by unicast proves nothing (it may be forged): it is answered by a question.
         """
         if datagram.broadcast:
+            self._started.note(datagram.source, now)
             self._answer(user, datagram)
             self._registrar.entry_heard(user, now)
+        elif self._started.within(datagram.source, now):
+            return  # Windows tells its member master once more by unicast
         elif user.is_relay:
             self._answer(user, datagram)  # asking it would make it ask us
         else:
             user.wants_list = True
-            self._ask_back(datagram, now)
+            self._hints.ask_back(datagram, now)
 
     def _answer(self, user: User, datagram: Datagram) -> None:
         charset = "utf-8" if user.presence.options & Option.CAPUTF8 else user.presence.charset
         self._context.say(Command.ANSENTRY, datagram.source, datagram.port, 0, charset)
-
-    def _ask_back(self, datagram: Datagram, now: float) -> None:
-        """Ask who speaks from there, in no more bytes than it sent."""
-        if not self._hinted.within(datagram.source, now):
-            self._hinted.note(datagram.source, now)
-            self._questions.entry(datagram.source, now, datagram.port, len(datagram.data))
-
-    def _hint(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
-        """Something that proves nobody: the address is asked once."""
-        context = self._context
-        context.count("hints")
-        if datagram.broadcast:
-            self._note_network(datagram.source)
-        if read(packet).kind is Kind.CAMRELAY:
-            return  # another relay sweeps: it is no user here, and asking it would make it ask us
-        user = context.roster.at.get(datagram.source)
-        if user is not None and packet.mode == Command.BR_ENTRY:
-            user.wants_list = True
-        if self._hints.spend(segment.name, now):
-            self._ask_back(datagram, now)
-        else:
-            context.count("hints dropped: too many from one network")
 
     def _exit(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
         """BR_EXIT: believed where heard first hand; elsewhere the user is asked, quickly."""
@@ -240,6 +217,16 @@ class Hearing:
         else:
             self._liveness.suspect(user, now)
 
+    def _to_us(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
+        """Messages and keys: of those we know; who is not known is asked first, and says it again."""
+        user = self._context.roster.at.get(datagram.source)
+        if self._context.identity is None:
+            self._context.count("ignored: not about presence")
+        elif user is None or not self._is_of(packet, user):
+            self._hints.take(packet, datagram, segment, now)
+        else:
+            self._mail.take(packet, user, datagram, now)
+
     # -- member lists and questions to us ----------------------------------------------------------------------------
 
     def _wants_offer(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
@@ -247,7 +234,7 @@ class Hearing:
         if datagram.interface in segment.indexes and datagram.broadcast:
             self._lists.offer(datagram, now)
         else:
-            self._hint(packet, datagram, segment, now)
+            self._hints.take(packet, datagram, segment, now)
 
     def _wants_list(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
         if self._questions.asked(datagram.source, Asked.OFFER, now):

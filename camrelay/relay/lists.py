@@ -102,15 +102,22 @@ class Lists:
         if not self._context.segments.own_addresses & view:
             # We are not in its list: it was refreshed since, and forgot to push its changes to us.
             self._questions.entry(user.address, now, user.port)
-        missing = [u for u in self._announcer.external_to(user.segment) if u.address not in view]
+        missing = [
+            u
+            for u in self._announcer.rounds.external_to(user.segment, user.dialect.signed)
+            if u.address not in view
+        ]
         if missing:
-            self._announcer.list_of(user, missing, now)
+            self._announcer.rounds.list_of(user, missing, now)
 
-    def hear_of(self, address: str) -> None:
-        """Somebody says that there is a client at ``address``: it will be asked, at the sweep's pace."""
+    def hear_of(self, address: str, news: bool = False) -> None:
+        """Somebody says that there is a client at ``address``: it will be asked, at the sweep's pace.
+
+        ``news``: also where we know one, who is said to be somebody else or another way now.
+        """
         context = self._context
-        segment = context.segments.of(address)
-        if segment is None or address in context.roster.at or address in self._hearsay:
+        known = address in context.roster.at and not news
+        if known or address in self._hearsay or context.segments.of(address) is None:
             return
         if len(self._hearsay) >= MAX_HEARSAY:
             context.count("hearsay dropped: too much of it")

@@ -49,6 +49,14 @@ class Transmit(NamedTuple):
     ttl: int = 0  # 0: the system's default
 
 
+class Connect(NamedTuple):
+    """Open TCP to this address, write ``data`` once, wait for the other side to close; report how it went."""
+
+    address: str
+    port: int
+    data: bytes
+
+
 class UserJoined(NamedTuple):
     """A user is here: new, or back."""
 
@@ -104,4 +112,4 @@ class SweepDone(NamedTuple):
 
 
 Event = UserJoined | UserChanged | UserMoved | UserLeft | UserForgotten | UserHeard | Twin | SweepDone
-Output = Transmit | Event
+Output = Transmit | Connect | Event

@@ -6,13 +6,18 @@ from __future__ import annotations
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
-from camrelay.ipmsg.command import PORT, Command, Option
+from camrelay.ipmsg.command import AUTORETOPT, PORT, Command, Option
 from camrelay.ipmsg.packet import build
 from camrelay.ipmsg.presence import announce
+from camrelay.ipmsg.pubkey import write_capability
 from camrelay.relay.context import Recently
+from camrelay.relay.identity import LOGON
 from camrelay.relay.outputs import Transmit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from camrelay.ipmsg.presence import Presence
     from camrelay.relay.context import Context
     from camrelay.relay.roster import User
 
@@ -27,6 +32,7 @@ class Asked(IntFlag):
     INFO = 2  # GETINFO: answered by SENDINFO
     LIST = 4  # GETLIST: answered by ANSLIST
     OFFER = 8  # OKGETLIST: answered by GETLIST
+    KEY = 16  # GETPUBKEY: answered by ANSPUBKEY
 
 
 class Questions:
@@ -54,13 +60,10 @@ class Questions:
         remote = segment is None or segment.interface is None
         dialup = int(Option.DIALUP) if remote else 0
         number = context.next_number()
-        data = announce(context.own, Command.BR_ENTRY, number, plus=dialup)
+        data = announce(context.own, Command.BR_ENTRY, number, plus=dialup | context.plus) + context.note
         if most and len(data) > most:
-            own, version = context.own, context.own.version.split(b" ")[0]
-            shorter = (
-                build(version, number, own.logon, host, Command.BR_ENTRY | dialup) for host in (own.host, b"")
-            )
-            data = next((form for form in shorter if len(form) <= most), b"")
+            forms = _shorter(context.own, number, dialup)
+            data = next((form for form in forms if len(form) <= most), b"")
             if not data:
                 context.count("not asked: our question would be larger than what was sent")
                 return
@@ -73,6 +76,10 @@ class Questions:
     def list(self, user: User, index: int, now: float) -> None:
         """Ask for the client's member list from ``index``: its user sees nothing."""
         self._ask(Asked.LIST, Command.GETLIST | Option.CAPUTF8, b"%d" % index, user, now)
+
+    def key(self, user: User, now: float) -> None:
+        """Ask for the client's public key, and not to be asked back."""
+        self._ask(Asked.KEY, Command.GETPUBKEY | AUTORETOPT, write_capability(), user, now)
 
     def offer(self, address: str, port: int, now: float) -> None:
         """Offer our member list."""
@@ -88,3 +95,11 @@ class Questions:
     def _send(self, kind: Asked, data: bytes, address: str, port: int, now: float) -> None:
         self.expect(address, kind, now)
         self._context.emit(Transmit(data, address, port))
+
+
+def _shorter(own: Presence, number: int, dialup: int) -> Iterator[bytes]:
+    """Our BR_ENTRY with less and less of our names. One with a fingerprint counts only with ENCRYPTOPT."""
+    version = own.version.split(b" ")[0]
+    for logon, host in ((own.logon, own.host), (own.logon, b""), (LOGON.encode(), b"")):
+        encrypts = own.options & int(Option.ENCRYPT) if logon == own.logon else 0
+        yield build(version, number, logon, host, Command.BR_ENTRY | dialup | encrypts)

@@ -217,8 +217,8 @@ class Registrar:
         """Everybody beyond its segment to ``user``: now, or 7 s after the last time."""
         user.wants_list = False
         due = user.listed + LIST_EVERY
-        if now >= due and self._context.can_speak:
-            self._announcer.full_list(user, now)
+        if now >= due and self._announcer.serves(user):
+            self._announcer.rounds.full_list(user, now)
         elif now >= due:
             self._lists.push(user, now)
         elif all(promised is not user for _, _, promised in self._pending):

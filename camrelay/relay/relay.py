@@ -9,16 +9,17 @@ from __future__ import annotations
 from ipaddress import AddressValueError
 from typing import TYPE_CHECKING
 
-from camrelay import __version__
 from camrelay.errors import MalformedPacket, UsageError
 from camrelay.ipmsg.command import PORT, Command
-from camrelay.ipmsg.presence import own
 from camrelay.relay import view
 from camrelay.relay.announce import Announcer
 from camrelay.relay.context import Bucket, Context
+from camrelay.relay.dictionaries import Dictionaries
 from camrelay.relay.hearing import Hearing
 from camrelay.relay.lists import Lists
 from camrelay.relay.liveness import Liveness
+from camrelay.relay.mail import Mail
+from camrelay.relay.master import Master
 from camrelay.relay.outputs import UserForgotten
 from camrelay.relay.questions import Asked, Questions
 from camrelay.relay.registrar import Registrar
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterable, Iterator, Sequence
 
+    from camrelay.ipmsg.crypto import PrivateKey
     from camrelay.relay.outputs import Datagram, Interface, Output
     from camrelay.relay.rules import Settings
     from camrelay.relay.snapshot import Snapshot, UserRow
@@ -50,11 +52,12 @@ class Relay:
         random: random.Random,
         can_speak: bool,
         now: float,
+        key: PrivateKey | None = None,
+        old_key: PrivateKey | None = None,
     ) -> None:
-        self._hostname = hostname
-        own_presence = own(settings.name, settings.group, hostname, __version__)
         segments = Segments(interfaces, settings.remote, settings.accept_from)
-        context = Context(settings, segments, Roster(), own_presence, number, random, can_speak)
+        context = Context(settings, segments, Roster(), hostname, number, random, can_speak)
+        context.introduce(key, old_key)
         self._context = context
         self._bucket = Bucket.never_above(settings.sweep_rate, now)
         self._questions = Questions(context)
@@ -63,8 +66,18 @@ class Relay:
         self._liveness = Liveness(context, self._questions, self._bucket, self._gone, self._forgotten, now)
         self._sweep = Sweep(context, self._questions, self._bucket, now)
         self._registrar = Registrar(context, self._announcer, self._lists, self._liveness, self._questions)
+        self._master = Master(context, self._registrar, self._liveness, self._lists)
+        self._announcer.agents = self._master.duties
+        mail = Mail(context, self._questions, now)
         self._hearing = Hearing(
-            context, self._questions, self._registrar, self._lists, self._liveness, self._sweep
+            context,
+            self._questions,
+            self._registrar,
+            self._lists,
+            self._liveness,
+            self._sweep,
+            mail,
+            Dictionaries(context, self._lists, mail, self._master),
         )
         self._next_entry = self._next_everything = now
 
@@ -90,8 +103,9 @@ class Relay:
         Who is restored is announced again: clients may have come or lost their lists while we were away.
         """
         self._next_everything = now + self._context.settings.announce_every
+        self._master.begin(now)
         if len(self._context.roster):
-            self._announcer.everything()
+            self._announcer.rounds.everything()
         self._enter(self._context.segments.local, now)
         self._sweep.readdress(self._context.segments.remote, now)
         return self._context.take()
@@ -107,7 +121,8 @@ class Relay:
             self._enter(self._context.segments.local, now)
         if now >= self._next_everything:
             self._next_everything = now + self._context.settings.announce_every
-            self._announcer.everything()
+            self._announcer.rounds.everything()
+        self._master.tick(now)
         self._liveness.tick(now)
         self._registrar.tick(now)
         self._lists.tick(now)
@@ -120,6 +135,7 @@ class Relay:
         return min(
             self._next_entry,
             self._next_everything,
+            self._master.next_due(),
             self._liveness.next_due(),
             self._registrar.next_due(),
             self._lists.next_due(),
@@ -143,11 +159,31 @@ class Relay:
         """Other settings from now on; the roster stays."""
         context = self._context
         context.settings = settings
-        context.own = own(settings.name, settings.group, self._hostname, __version__)
+        context.introduce()
         self._bucket.limit(settings.sweep_rate)
         self._next_everything = min(self._next_everything, now + settings.announce_every)
         interfaces = [s.interface for s in context.segments.local if s.interface]
-        return self.readdress(interfaces, now)
+        master = self._master.reconfigure(now)
+        outputs = self.readdress(interfaces, now)
+        if master:
+            self._ask_for_polls(now)
+        return outputs + context.take()
+
+    def adopt(self, key: PrivateKey, now: float, old_key: PrivateKey | None = None) -> list[Output]:
+        """This is our key: our name changes with it, and whoever reads signed lists gets them."""
+        context = self._context
+        context.introduce(key, old_key)
+        self._master.begin(now)
+        if context.plus:
+            self._ask_for_polls(now)
+        for segment in () if context.plus else context.segments.local:
+            self._say_broadcast(Command.BR_ABSENCE, segment)
+        self._announcer.renamed()
+        return context.take()
+
+    def connected(self, address: str, ok: bool, now: float) -> None:
+        """How a ``Connect`` went: ``ok`` if the other side took it and closed."""
+        self._master.connected(address, ok, now)
 
     def distrust(self, now: float) -> None:
         """The machine slept: everybody has to prove itself again, and others may have come."""
@@ -179,7 +215,7 @@ class Relay:
             self._context.roster.add(user)
             self._liveness.plan(user, now)
             if user.state is State.OFFLINE and item.heard < 2 * self._context.settings.announce_every:
-                self._announcer.remember_gone(user, user.address)
+                self._announcer.rounds.remember_gone(user, user.address)
 
     def sweep_now(self, now: float, segments: Sequence[str] = ()) -> int:
         """A full pass over the named remote segments (all of them if none is named); how many addresses."""
@@ -208,6 +244,7 @@ class Relay:
             self._sweep,
             self._announcer.waiting,
             self._hearing.foreign,
+            self._master.rows(now),
             now,
         )
 
@@ -234,6 +271,11 @@ class Relay:
         for segment in segments:
             self._questions.expect(segment.broadcast, Asked.ENTRY, now)
             self._say_broadcast(Command.BR_ENTRY, segment)
+
+    def _ask_for_polls(self, now: float) -> None:
+        """We are a member master from now on: whoever names us is to hear that."""
+        self._enter(self._context.segments.local, now)
+        self._sweep.begin(self._context.segments.remote, now)
 
     def _say_broadcast(self, command: int, segment: Segment) -> None:
         if segment.interface is not None:

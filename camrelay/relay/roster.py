@@ -13,6 +13,7 @@ from camrelay.errors import MalformedPacket
 from camrelay.ipmsg.command import MODE_MASK, Command, Option
 from camrelay.ipmsg.packet import parse
 from camrelay.ipmsg.presence import Kind, Presence, announce, read
+from camrelay.ipmsg.pubkey import PublicKey, fits, read_answer, write_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,11 @@ MAX_GONE_PER_ADDRESS = 4
 # What is kept of a presence datagram: all names at their longest, twice, fit in; a stranger's novel does not.
 LONGEST = 4096
 
-CAPUTF8 = int(Option.CAPUTF8)  # a plain number: an IntFlag's operators cost a microsecond each
+# Plain numbers: an IntFlag's operators cost a microsecond each.
+CAPUTF8 = int(Option.CAPUTF8)
+CAPIPDICT = int(Option.CAPIPDICT)
+# Others may claim that they do: whoever misreads one would list a user called VER.
+TAKES_SIGNED = (Kind.WINDOWS, Kind.MAC)
 
 
 class State(Enum):
@@ -51,13 +56,19 @@ class SavedUser(NamedTuple):
     online: bool
     heard: float
     joined: float
+    pin: bytes = b""  # the user's public key as in ANSPUBKEY, if one was seen
 
 
 def key_of(presence: Presence) -> Key:
-    """Who this is. A key fingerprint (``taro-<16 hex digits>``) is an attribute, not part of the name."""
-    logon, host = presence.key
-    if logon[-1:] == ">" and logon[-18:-16] == "-<":
-        logon = logon[:-18]
+    """Who this is."""
+    return plain(presence.key)
+
+
+def plain(name: Key) -> Key:
+    """A key fingerprint (``taro-<16 hex digits>``) is an attribute, not part of the name."""
+    logon, host = name
+    if logon[-1:] == ">" and logon[-19:-17] == "-<":
+        logon = logon[:-19]
     return logon, host
 
 
@@ -76,6 +87,7 @@ class Dialect(NamedTuple):
 
     absence: bool  # BR_ABSENCE adds users; others need an ANSENTRY of their own
     charset: str | None  # what it reads names in; None: it reads UTF-8 that is marked as such
+    signed: bool = False  # it takes signed lists, and adds from them as from announcements
 
 
 def dialect_of(presence: Presence) -> Dialect:
@@ -83,7 +95,8 @@ def dialect_of(presence: Presence) -> Dialect:
     if presence.kind is Kind.IPTUX:  # whatever it sends itself, it takes what is marked as its own for UTF-8
         return Dialect(True, "utf-8")
     capable = presence.options & CAPUTF8
-    return Dialect(presence.kind.takes_absence, None if capable else presence.charset)
+    signed = presence.kind in TAKES_SIGNED and bool(presence.options & CAPIPDICT)
+    return Dialect(presence.kind.takes_absence, None if capable else presence.charset, signed)
 
 
 class User:
@@ -104,6 +117,7 @@ class User:
         "mode",
         "number",
         "patience",
+        "pin",
         "port",
         "presence",
         "returns",
@@ -139,6 +153,7 @@ class User:
         self.wants_list = False  # a list is due when this user has proved itself
         self.started = NEVER  # when the BR_ENTRY of the present start was heard
         self.started_number = b""  # and its packet number
+        self.pin: PublicKey | None = None  # the first key seen under this name
         self.twin: str | None = None
         self.candidate: Candidate | None = None  # heard there too; the old address is asked first
         self.say(presence, datagram)
@@ -160,13 +175,19 @@ class User:
         """The last presence datagram, as received."""
         return b":".join((self.presence.version, self.number, self.tail))
 
+    @property
+    def known_key(self) -> PublicKey | None:
+        """The key that alone proves what this user signs; a name with another fingerprint begins anew."""
+        return self.pin if self.pin and fits(self.presence.logon_text, self.pin) else None
+
     def saved(self, now: float) -> SavedUser:
         """This user as the store keeps it."""
         p = self.presence
         online = self.state is not State.OFFLINE
         proven = p.charset if p.proven else ""
+        pin = write_answer(self.pin) if self.pin else b""
         return SavedUser(
-            self.datagram, proven, self.address, self.port, online, now - self.heard, now - self.joined
+            self.datagram, proven, self.address, self.port, online, now - self.heard, now - self.joined, pin
         )
 
     def __repr__(self) -> str:
@@ -181,6 +202,7 @@ def revive(saved: SavedUser, segment: Segment, codepage: str, now: float) -> Use
     user = User(presence, saved.datagram, saved.address, saved.port, segment, now)
     user.heard = user.written = now - saved.heard
     user.joined = now - saved.joined
+    user.pin = read_answer(saved.pin)[1] if saved.pin else None
     return user
 
 

@@ -20,6 +20,7 @@ class Settings:
         150.0  # datagrams per second; above 200 an ordinary router's neighbour table overflows
     )
     announce_every: float = 7200.0  # the whole external roster again, to every segment
+    master: bool = False  # appoint agents among the clients that poll us (IP Messenger's member master)
     between_remote: bool = False  # announce users of one remote segment to another: depends on the routers
     silent_after: float = 200.0  # a local user silent for so long is gone, the last 40 s of it spent probing
     forget_after: float = 604800.0  # an offline user is dropped from the roster

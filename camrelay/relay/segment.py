@@ -9,6 +9,8 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from camrelay.relay.slots import Slots
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -30,7 +32,7 @@ class Segment:
     ``addresses`` are those that the sweep asks (remote segments only).
     """
 
-    __slots__ = ("addresses", "groups", "indexes", "interface", "name")
+    __slots__ = ("addresses", "groups", "indexes", "interface", "name", "slots")
 
     def __init__(
         self, name: str, interface: Interface | None = None, addresses: tuple[str, ...] = ()
@@ -39,6 +41,7 @@ class Segment:
         self.interface = interface
         self.addresses = addresses
         self.groups: dict[Dialect, dict[User, None]] = {}  # who is here now, by what they must be sent
+        self.slots = Slots()  # the same users, as they stand together in signed lists
         # The kernel's indexes of our interfaces here: one, or two where cable and Wi-Fi share a network.
         self.indexes: set[int] = {interface.index} if interface else set()
 
@@ -52,9 +55,11 @@ class Segment:
     def add(self, user: User) -> None:
         """``user`` is here."""
         self.groups.setdefault(user.dialect, {})[user] = None
+        self.slots.add(user)
 
     def discard(self, user: User) -> None:
         """``user`` is not here (any more)."""
+        self.slots.discard(user)
         group = self.groups.get(user.dialect)
         if group is not None:
             group.pop(user, None)

@@ -43,6 +43,29 @@ class SegmentRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentRow:
+    """A client that reports its segment to us."""
+
+    address: str
+    nick: str
+    asks: bool  # the one that asks its segment; the others only report what they hear
+    score: int  # -1 to 1: how its last connections went
+    polled: float  # age of its last poll
+
+
+@dataclass(frozen=True, slots=True)
+class MasterRow:
+    """One network from which clients poll us as their member master."""
+
+    network: str  # "192.168.2.0/24", as the clients know it
+    polling: int  # users whose last poll is recent
+    agents: list[AgentRow]
+    reported: int  # users in the last report
+    answered: float | None  # age of that report
+    why: str  # why there are no agents; "" if there may be some
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The relay at one instant."""
 
@@ -54,5 +77,8 @@ class Snapshot:
     unserved: int  # local users who cannot be served because can_speak is False
     waiting: int  # datagrams queued for paced sending
     sweeping: int  # addresses left in the present pass
+    logon: str = ""  # "camrelay-<fingerprint>"; "camrelay" as long as there is no key
+    signed: int = 0  # users here and elsewhere who get signed lists
+    master: list[MasterRow] = field(default_factory=list)
     foreign: dict[str, int] = field(default_factory=dict)  # hosts of networks that are not ours, on our wire
     counters: dict[str, int] = field(default_factory=dict)

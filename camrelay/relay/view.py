@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from camrelay.relay.context import Context
     from camrelay.relay.roster import User
     from camrelay.relay.segment import Segment
+    from camrelay.relay.snapshot import MasterRow
     from camrelay.relay.sweep import Sweep
 
 
@@ -42,7 +43,9 @@ def row(user: User, now: float) -> UserRow:
     )
 
 
-def snapshot(context: Context, sweep: Sweep, waiting: int, foreign: dict[str, int], now: float) -> Snapshot:
+def snapshot(
+    context: Context, sweep: Sweep, waiting: int, foreign: dict[str, int], master: list[MasterRow], now: float
+) -> Snapshot:
     """Everything ``status`` shows of the relay."""
     offline: dict[str, int] = {}
     for user in context.roster.by_key.values():
@@ -58,16 +61,24 @@ def snapshot(context: Context, sweep: Sweep, waiting: int, foreign: dict[str, in
         unserved = sum(1 for user in listeners if user.presence.kind not in SERVED_BY_LIST)
     return Snapshot(
         name=context.settings.name,
+        logon=context.own.logon_text,
         can_speak=context.can_speak,
         segments=segments,
         online=online,
         offline=sum(offline.values()),
         unserved=unserved,
+        signed=_signed(context) if context.identity else 0,
         waiting=waiting,
         sweeping=sweep.left,
+        master=master,
         foreign=foreign,
         counters=dict(context.counters),
     )
+
+
+def _signed(context: Context) -> int:
+    groups = (group for segment in context.segments.all for group in segment.groups.items())
+    return sum(len(users) for dialect, users in groups if dialect.signed)
 
 
 def _segment_row(segment: Segment, sweep: Sweep, offline: int, now: float) -> SegmentRow:

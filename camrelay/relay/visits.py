@@ -8,12 +8,13 @@ listeners within a second, made the sweep miss 148 of 1,000 live hosts (measured
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from camrelay.relay.context import Bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from camrelay.relay.outputs import Transmit
     from camrelay.relay.roster import User
@@ -34,14 +35,16 @@ class News(NamedTuple):
 class Visits:
     """For each segment the news it was not told yet, and the round of visits that is under way there.
 
-    ``tell(listener, news)`` makes the datagrams of one visit.
+    ``tell(listener, news)`` makes the datagrams of one visit; None among them: the rest in the next helping.
     """
 
-    def __init__(self, tell: Callable[[User, Iterable[News]], Iterator[Transmit]], now: float) -> None:
+    def __init__(self, tell: Callable[[User, Iterable[News]], Iterator[Transmit | None]], now: float) -> None:
         self._tell = tell
         self._news: dict[Segment, dict[News, None]] = {}  # in the order of arrival, the same thing once
-        self._rounds: deque[tuple[Segment, Iterator[Iterator[Transmit]]]] = deque()
+        self._rounds: deque[Round] = deque()
         self._bucket = Bucket(VISITS, AT_ONCE, now)
+        # May tell a whole segment at once: True if it did, False if it cannot, None: ask again in the next helping.
+        self.carry: Callable[[Segment, Iterable[News], float], bool | None] = lambda *_: False
 
     @property
     def waiting(self) -> int:
@@ -66,18 +69,44 @@ class Visits:
 
     def tick(self, now: float) -> Iterator[Transmit]:
         """The visits that the pace allows; segments take turns."""
-        under_way = {segment for segment, _ in self._rounds}
+        under_way = {round_.segment for round_ in self._rounds}
         for segment in [segment for segment in self._news if segment not in under_way]:
-            self._rounds.append((segment, self._round(segment, self._news.pop(segment))))
-        while self._rounds and self._bucket.ready(now):
-            segment, visits = self._rounds.popleft()
-            visit = next(visits, None)
-            if visit is not None:
+            carried = self.carry(segment, self._news[segment], now)
+            if carried is None:
+                continue
+            news = self._news.pop(segment)
+            if not carried:
+                self._rounds.append(Round(segment, self._round(segment, news)))
+        while self._rounds and (self._rounds[0].visit is not None or self._bucket.ready(now)):
+            round_ = self._rounds[0]
+            if round_.visit is None:
+                round_.visit = next(round_.visits, None)
+                if round_.visit is None:
+                    self._rounds.popleft()
+                    continue
                 self._bucket.take(now)
-                yield from visit
-                self._rounds.append((segment, visits))
+            for told in round_.visit:
+                if told is None:
+                    return
+                yield told
+            round_.visit = None
+            self._rounds.rotate(-1)
 
-    def _round(self, segment: Segment, news: Iterable[News]) -> Iterator[Iterator[Transmit]]:
+    def _round(self, segment: Segment, news: Iterable[News]) -> Visiting:
         for listener in list(segment.users):
             if not listener.is_relay:
                 yield self._tell(listener, news)
+
+
+Visiting = Iterator[Iterator["Transmit | None"]]
+
+
+class Round:
+    """The visits to one segment that are still to be made, and the one that was begun."""
+
+    __slots__ = ("segment", "visit", "visits")
+
+    def __init__(self, segment: Segment, visits: Visiting) -> None:
+        self.segment = segment
+        self.visits = visits
+        self.visit: Iterator[Transmit | None] | None = None

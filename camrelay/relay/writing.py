@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from camrelay.ipmsg.command import Command, Option
 from camrelay.ipmsg.presence import announce
+from camrelay.relay.roster import Dialect
 
 if TYPE_CHECKING:
-    from camrelay.relay.roster import Dialect, User
+    from collections.abc import Sequence
+
+    from camrelay.relay.roster import User
+    from camrelay.relay.segment import Segment
+
+Group = dict["User", None]
 
 # Plain numbers: an IntFlag's operators cost a microsecond each.
 ABSENCE = int(Command.BR_ABSENCE)
 UTF8 = int(Option.UTF8)
 CAPUTF8 = int(Option.CAPUTF8)
+ANY_ABSENCE = Dialect(True, None)
 
 
 class Form(NamedTuple):
@@ -64,3 +71,17 @@ def form_for(user: User, dialect: Dialect, body: str | None) -> Form:
     if charset == presence.charset and trailer == has_trailer:
         return AS_ITSELF
     return Form(Command.BR_ABSENCE, charset, trailer)
+
+
+def forms_for(user: User, segment: Segment) -> tuple[Form, Sequence[tuple[Form, Group]]]:
+    """The form to broadcast in ``segment``, and the groups that need another one by unicast."""
+    groups = segment.groups
+    body, most = None, 0
+    if not user.presence.is_ascii:
+        for dialect, group in groups.items():
+            if dialect.absence and dialect.charset and len(group) > most:
+                body, most = dialect.charset, len(group)
+    forms = [(form_for(user, dialect, body), dialect, group) for dialect, group in groups.items()]
+    absent = [(len(group), form) for form, dialect, group in forms if dialect.absence]
+    main = max(absent, key=lambda found: found[0])[1] if absent else form_for(user, ANY_ABSENCE, body)
+    return main, [(form, group) for form, _, group in forms if form != main]

@@ -61,7 +61,8 @@ def test_the_sample_as_it_stands_gives_the_defaults() -> None:
 def test_the_sample_with_every_key_uncommented_loads_and_names_every_key() -> None:
     text, found = re.subn(r"(?m)^# ([a-z_]+ = )", r"\1", sample())
     config = parse(text.encode(), "")
-    assert found == sum(len(part.__struct_fields__) for part in (config.relay, config.remote, config.users))
+    parts = config.relay, config.remote, config.users, config.master
+    assert found == sum(len(part.__struct_fields__) for part in parts)
     assert config.settings("") == Settings(
         name="hq-2f", accept_from=("10.9.0.0/16",), remote=("192.168.1.*", "192.168.2.*", "10.1.5.20")
     )

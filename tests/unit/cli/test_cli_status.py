@@ -68,3 +68,31 @@ def test_a_warning_that_costs_no_user_anything_is_shown_and_no_finding(run, daem
     assert "sysctl" in page.out
     assert "disk full" in page.out
     assert "line 3" in page.out
+
+
+def test_polls_and_agents_of_a_member_master_show(run, daemon, status):
+    agent = {"nick": "Bob", "score": 1, "polled": 12.0}
+    agents = [agent | {"address": f"192.168.2.{n}", "asks": n == 7} for n in (7, 8)]
+    row = {
+        "network": "192.168.2.0/24",
+        "polling": 3,
+        "agents": agents,
+        "reported": 9,
+        "answered": 65.0,
+        "why": "",
+    }
+    status["relay"]["master"] = [
+        row,
+        row
+        | {"network": "192.168.4.0/23", "agents": [], "answered": None, "why": "clients compute /23 wrongly"},
+    ]
+    daemon.answers("status", status)
+    page = run("status", "--config", daemon.config)
+    assert page.code == 0
+    assert "192.168.2.7 (asks), 192.168.2.8" in page.out
+    assert "65 s ago" in page.out
+    assert "none: clients compute /23 wrongly" in page.out
+
+
+def test_without_polls_there_is_no_such_table(run, daemon):
+    assert "polls from" not in run("status", "--config", daemon.config).out

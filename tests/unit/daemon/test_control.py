@@ -44,7 +44,7 @@ class FakeAnswers:
 
     def status(self) -> Status:
         return Status(
-            "1", 7, 1.0, Snapshot("hq", True, [], 1, 2, 0, 0, 0), Sockets("own", 1, 2, 3),
+            "1", 7, 1.0, Snapshot("hq", "camrelay", True, [], 1, 2, 0, 0, 0, 0), Sockets("own", 1, 2, 3),
             Database("x", 0, None, None), Configuration("", 0.0, None), ["a warning"], {"lost": 1},
         )  # fmt: skip
 

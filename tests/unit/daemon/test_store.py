@@ -201,7 +201,7 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "roster.db") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match=r"written by a newer camrelay \(schema 99, this one knows 1\)"):
+    with pytest.raises(StoreError, match=r"written by a newer camrelay \(schema 99, this one knows 2\)"):
         open_store(tmp_path)
     assert not list(tmp_path.glob("*damaged*"))
 
@@ -224,3 +224,19 @@ async def test_a_database_that_cannot_be_opened_at_start_is_opened_when_it_can(t
     (tmp_path / "roster.db").rmdir()
     assert await store.flush()
     assert list(store.load()) == [user()]
+
+
+async def test_a_roster_of_before_keys_were_kept_is_taken_over(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.save(key(), user())
+    await store.flush()
+    store.close()
+    with sqlite3.connect(tmp_path / "roster.db") as db:
+        db.execute("ALTER TABLE users DROP COLUMN pin")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    store = open_store(tmp_path)
+    assert list(store.load()) == [user()]
+    store.save(key(), user()._replace(pin=b"4:10001-ab"))
+    await store.flush()
+    assert [found.pin for found in store.load()] == [b"4:10001-ab"]

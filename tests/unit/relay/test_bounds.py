@@ -8,7 +8,8 @@ from camrelay.ipmsg.command import Command
 from camrelay.ipmsg.packet import parse
 from camrelay.ipmsg.presence import read
 from camrelay.relay.context import Budget
-from camrelay.relay.hearing import HINT_EVERY, HINTS_PER_NETWORK, PER_SOURCE
+from camrelay.relay.hearing import PER_SOURCE
+from camrelay.relay.hints import HINT_EVERY, HINTS_PER_NETWORK
 from camrelay.relay.outputs import Datagram, Transmit
 from camrelay.relay.roster import Roster, User
 from camrelay.relay.segment import Segment

@@ -6,7 +6,9 @@ import pytest
 
 from camrelay.ipmsg.command import Command, Option
 from camrelay.ipmsg.packet import parse
+from tests.keys import RELAY
 from tests.unit.relay.invariants import check
+from tests.unit.relay.reading import Reading
 from tests.world import Client, Feiq, Iptux, Plain, PlainGb, RelayNode, Windows, World
 
 SUZUKI = "鈴木一郎"  # fits in CP932 and in GB18030
@@ -191,3 +193,43 @@ def test_the_icon_of_iptux_reaches_iptux() -> None:
         if s.announces and s.source == suzuki.address and s.to in ("10.1.2.255", "10.1.2.13")
     ]
     assert last[-1].packet.extra.split(b"\0")[1:3] == [b"icon-tux.png", b"utf-8"]
+
+
+class ReadingGb(Reading):
+    """Reads signed lists, on a Chinese Windows."""
+
+    charset = "gb18030"
+
+
+@pytest.mark.parametrize("can_speak", [True, False])
+@pytest.mark.parametrize("listener", [Reading, ReadingGb])
+@pytest.mark.parametrize("kind", [Windows, WindowsGb, Iptux, Plain, PlainGb, Feiq])
+def test_a_name_is_shown_right_by_who_reads_signed_lists(
+    kind: type[Client], listener: type[Reading], can_speak: bool
+) -> None:
+    world = World()
+    codepage = "gb18030" if kind is PlainGb else "cp932"
+    relay = RelayNode(world, ("10.1.1.2", "10.1.2.2"), key=RELAY, can_speak=can_speak, codepage=codepage)
+    relay.start()
+    reader, suzuki = listener(world, "10.1.2.12", "reader"), speaker(world, kind, "10.1.1.11")
+    suzuki.start()
+    world.run(10)
+    reader.start()
+    world.run(10)
+    assert reader.listed[suzuki.address] == SUZUKI  # in its list
+    assert reader.lists
+    suzuki.rename("佐藤")
+    world.run(2)
+    assert reader.listed[suzuki.address] == "佐藤"  # and as a change
+
+
+@pytest.mark.parametrize("kind", [Windows, Iptux, Plain, Feiq])
+def test_everybody_else_reads_who_reads_signed_lists(kind: type[Client]) -> None:
+    world = World()
+    RelayNode(world, ("10.1.1.2", "10.1.2.2"), key=RELAY).start()
+    reader, suzuki = kind(world, "10.1.2.12", "reader"), windows(world, Reading, "10.1.1.11")
+    reader.start()
+    suzuki.start()
+    world.run(20)
+    assert reader.listed[suzuki.address] == SUZUKI
+    check(world)

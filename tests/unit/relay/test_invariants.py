@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -13,13 +13,16 @@ from tests.unit.relay.invariants import check
 from tests.world import Client, Feiq, Iptux, Plain, RelayNode, Windows, World, segment_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from camrelay.ipmsg.crypto import PrivateKey
     from camrelay.relay.roster import SavedUser
 
 # Two segments with the relay on them, one that is only swept; of each a small pool of addresses.
 POOL = [f"10.1.{segment}.{n}" for segment in (1, 2, 7) for n in (11, 12, 13, 14)]
 KINDS = [Iptux, Windows, Plain, Windows, Feiq, Iptux, Plain]
 # Everything that comes round comes round sooner here, so that a quiet while is short to compute.
-SOONER = {"sweep_every": 300.0, "sweep_unknown_every": 900.0, "announce_every": 1800.0}
+SOONER: dict[str, Any] = {"sweep_every": 300.0, "sweep_unknown_every": 900.0, "announce_every": 1800.0}
 QUIET = 2_700.0
 
 ACTIONS = ["start", "start", "start", "exit", "kill", "rename", "refresh", "move", "relay", "suspend", "loss"]
@@ -42,7 +45,15 @@ class Story:
     lost twice no longer knows that it has to be repeated.
     """
 
-    def __init__(self, seed: int, relays: int, bad_lines: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        relays: int,
+        bad_lines: bool = False,
+        kinds: Sequence[type[Client]] = KINDS,
+        keys: Sequence[PrivateKey | None] = (None, None),
+        can_speak: bool = True,
+    ) -> None:
         self.bad_lines = bad_lines
         self.world = World(seed=seed)
         self.relays = [
@@ -50,6 +61,8 @@ class Story:
                 self.world,
                 (f"10.1.1.{n + 2}", f"10.1.2.{n + 2}"),
                 remote=tuple(address for address in POOL if segment_of(address) == "10.1.7"),
+                key=keys[n],
+                can_speak=can_speak,
                 **SOONER,
             )
             for n in range(relays)
@@ -58,7 +71,7 @@ class Story:
         self.died = [0.0 for _ in self.relays]
         self.clients = [
             kind(self.world, POOL[(5 * n) % len(POOL)], f"n{n}", logon=f"logon{n}", host=f"host{n}")
-            for n, kind in enumerate(KINDS)
+            for n, kind in enumerate(kinds)
         ]
         for relay in self.relays:
             relay.start()

@@ -1,0 +1,240 @@
+"""Whole lists: to one who joined or refreshed, and every two hours the whole external roster to every segment.
+
+Rules kept here (design rule 4): a list goes to one client alone, in what it reads best: signed, else in the users' own
+names; nobody is listed to its own segment.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from camrelay.ipmsg.command import PORT, Command
+from camrelay.relay.outputs import Transmit
+from camrelay.relay.roster import State, User
+from camrelay.relay.signing import together
+from camrelay.relay.visits import News
+from camrelay.relay.writing import GOOD_BYE, Form, forms_for, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from camrelay.relay.context import Context
+    from camrelay.relay.pacing import Items, Pace
+    from camrelay.relay.segment import Segment
+    from camrelay.relay.signing import Signing
+    from camrelay.relay.slots import Slot
+    from camrelay.relay.unicast import Unicast
+
+CROWD = 4  # clients of one segment who wait for a list at the same time: one by broadcast serves them all
+BROADCAST_TTL = 1
+FAREWELL_ROUNDS = 3  # who lost 5 farewells, over 6 hours, will not hear the next one either
+MAX_GONE = 20_000  # addresses; a farewell beyond is not repeated with the next round
+
+Departed = dict["Segment | None", list[tuple[News, ...]]]  # farewells by the segment that was left
+
+
+class Gone(NamedTuple):
+    """Somebody left an address, and so many rounds will say it again."""
+
+    user: User
+    rounds: int
+
+
+class Rounds:
+    """Puts whole lists into the row of what waits to be said."""
+
+    def __init__(self, context: Context, signing: Signing, unicast: Unicast, pace: Pace) -> None:
+        self._context = context
+        self._signing = signing
+        self._unicast = unicast
+        self._pace = pace
+        self._gone: dict[str, Gone] = {}  # by the address that was left
+        self._late: set[Segment] = set()  # somebody came while the list for all there was being said
+        self._external: dict[Segment, list[User]] = {}  # what _external_to() found in this tick
+        self._beyond: dict[Segment, list[Slot]] = {}  # what _slots_beyond() found in this tick
+
+    def new_tick(self) -> None:
+        """What was found before may be different now."""
+        self._external.clear()
+        self._beyond.clear()
+
+    def remember_gone(self, user: User, address: str) -> None:
+        """The next rounds say farewell to ``address`` once more."""
+        if not user.is_relay and len(self._gone) < MAX_GONE:
+            self._gone[address] = Gone(user, FAREWELL_ROUNDS)
+
+    def full_list(self, target: User, now: float) -> None:
+        """Everybody beyond its segment, to ``target`` alone; begins anew if one is under way."""
+        target.listed = now
+        target.wants_list = False
+        if not self._unicast.serves(target):
+            return
+        self._context.count("full lists")
+        lists = self._pace.lists
+        lists.pop(target, None)
+        if self._hears_broadcasts(target) and target.segment in lists:
+            self._late.add(target.segment)
+        elif self._hears_broadcasts(target) and self._crowded(target.segment):
+            lists[target.segment] = self._crowd(target.segment)
+        else:
+            lists[target] = self._list_for(target)
+
+    def _hears_broadcasts(self, target: User) -> bool:
+        """Does it live in a segment of ours, and list whom we announce there?"""
+        here = self._context.can_speak and target.segment.interface is not None
+        return here and target.dialect.absence and not self._signing.serves(target)
+
+    def _crowded(self, segment: Segment) -> bool:
+        """Do so many there wait for a list that one for all is shorter? Then they wait no more."""
+        lists = self._pace.lists
+        waiting = [
+            u for u in lists if isinstance(u, User) and u.segment is segment and self._hears_broadcasts(u)
+        ]
+        if len(waiting) < CROWD:
+            return False
+        for user in waiting:
+            del lists[user]
+        return True
+
+    def list_of(self, target: User, users: list[User], now: float) -> None:
+        """``users`` to ``target`` alone: it does not list them."""
+        if self._unicast.serves(target) and target not in self._pace.lists:
+            target.listed = now
+            self._pace.lists[target] = self._list_for(target, users)
+            self._context.count("partial lists")
+
+    def everything(self) -> None:
+        """The whole external roster again, to every segment: what a client lost comes back (design rule 4), and
+        whom it kept, because the farewells were lost, goes.
+        """
+        if self._unicast.mute or self._pace.rounds:
+            return
+        gone = {address: left.user for address, left in self._gone.items()}
+        self._gone = {
+            a: Gone(left.user, left.rounds - 1) for a, left in self._gone.items() if left.rounds > 1
+        }
+        departed = self._departed(gone)
+        for segment in self._context.segments.all:
+            if segment.interface is not None and self._context.can_speak:
+                self._pace.rounds.append(self._round(segment, gone))
+                continue
+            for user in segment.users:
+                if self._signing.serves(user):
+                    self._pace.rounds.append(self._signed_round(user, departed))
+                elif self._unicast.serves(user):
+                    self._pace.rounds.append(self._round_for(user, gone))
+
+    def anew(self, owed: bool) -> None:
+        """Lists under way begin again, and the round if there was one or one is ``owed``."""
+        for target in list(self._pace.lists):
+            if isinstance(target, User):
+                self._pace.lists[target] = self._list_for(target)
+            else:
+                del self._pace.lists[target]
+                owed = True
+        self._late.clear()
+        if owed or self._pace.rounds:
+            self._pace.rounds.clear()
+            self.everything()
+
+    def external_to(self, segment: Segment, signed: bool = False) -> list[User]:
+        """Who is announced into ``segment``; ``signed``: to those there who read signed lists."""
+        segments = self._context.segments
+        anybody = signed or segment.interface is not None or self._context.settings.between_remote
+        return [
+            user
+            for other in (segments.all if anybody else segments.local)
+            if other is not segment
+            for user in other.users
+            if user.state is State.ONLINE and not user.is_relay
+        ]
+
+    def _external_to(self, segment: Segment) -> list[User]:
+        """The same list for all whose turn comes in one tick: a floor that starts at once must not stall us."""
+        found = self._external.get(segment)
+        if found is None:
+            found = self._external[segment] = self.external_to(segment)
+        return found
+
+    def _slots_beyond(self, segment: Segment) -> list[Slot]:
+        """The groups of all other segments, found once in a tick."""
+        found = self._beyond.get(segment)
+        if found is None:
+            others = (other for other in self._context.segments.all if other is not segment)
+            found = self._beyond[segment] = [slot for other in others for slot in other.slots]
+        return found
+
+    def _departed(self, gone: dict[str, User]) -> Departed:
+        news: dict[Segment | None, list[News]] = {}
+        for address, user in gone.items():
+            news.setdefault(self._context.segments.of(address), []).append(News(user, address))
+        return {home: together(left) for home, left in news.items()}
+
+    def _list_for(self, target: User, users: list[User] | None = None) -> Items:
+        """Everybody beyond its segment, or ``users`` of them, to ``target``."""
+        if self._signing.serves(target):
+            yield from self._signed_list(target, users)
+            return
+        for user in self._external_to(target.segment) if users is None else users:
+            if target.state is State.OFFLINE:
+                return
+            if user.state is State.ONLINE:
+                yield self._unicast.as_user(user, target)
+
+    def _signed_list(self, target: User, users: list[User] | None) -> Items:
+        slots: Iterable[Slot | None]
+        if users is None:
+            slots = self._slots_beyond(target.segment)
+        else:
+            slots = dict.fromkeys(user.segment.slots.of(user) for user in users)
+        for slot in slots:
+            if target.state is State.OFFLINE:
+                return
+            if slot is not None:
+                yield from self._unicast.frames(target, partial(self._signing.chunk, slot))
+
+    def _crowd(self, segment: Segment) -> Items:
+        """One list by broadcast for all who wait there; again, if somebody came meanwhile."""
+        again = True
+        while again:
+            self._late.discard(segment)
+            yield from self._round(segment, None)
+            again = segment in self._late
+
+    def _round(self, segment: Segment, gone: dict[str, User] | None) -> Items:
+        """Everything to a segment of ours; with ``gone`` also to those who take no broadcast."""
+        context = self._context
+        for address, user in (gone or {}).items():
+            if address not in context.roster.at and context.segments.of(address) is not segment:
+                yield broadcast(user, GOOD_BYE, segment, address)
+        for user in self._external_to(segment):
+            if user.state is State.ONLINE:
+                form, odd = forms_for(user, segment)
+                yield broadcast(user, form, segment, user.address)
+                for other, group in odd:
+                    if gone is not None or other.command == Command.BR_ABSENCE:
+                        yield from self._unicast.to_group(user, group, other, None)
+
+    def _round_for(self, target: User, gone: dict[str, User]) -> Items:
+        """Everything to a user of a swept segment."""
+        context = self._context
+        for address, user in gone.items():
+            home = context.segments.of(address)
+            ours = home is not target.segment and self._unicast.speaks_from(home)
+            if ours and address not in context.roster.at:
+                yield Transmit(write(user, GOOD_BYE), target.address, target.port, address)
+        yield from self._list_for(target)
+
+    def _signed_round(self, target: User, departed: Departed) -> Items:
+        """Everything to a user whom no broadcast of ours reaches, and who reads signed lists."""
+        for home, left in departed.items():
+            for news in left if home is not target.segment else ():
+                yield from self._unicast.frames(target, partial(self._signing.changes, news))
+        yield from self._list_for(target)
+
+
+def broadcast(user: User, form: Form, segment: Segment, speak_as: str) -> Transmit:
+    """``user`` in its own name, to all of a segment of ours."""
+    index = segment.interface.index if segment.interface else 0
+    return Transmit(write(user, form), segment.broadcast, PORT, speak_as, index, BROADCAST_TTL)

@@ -1,0 +1,100 @@
+"""One listener, one datagram: in its dialect and from the user's own address, or signed and from ours.
+
+Rules kept here (design rule 3): who reads signed lists hears of everybody; others hear of a user only from the user's
+own address, which takes a privilege, and beyond routers not of those beyond other routers unless that is allowed.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from camrelay.relay.outputs import Transmit
+from camrelay.relay.roster import State
+from camrelay.relay.signing import patiently, together
+from camrelay.relay.visits import News
+from camrelay.relay.writing import GOOD_BYE, Form, Group, form_for, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from camrelay.relay.context import Context
+    from camrelay.relay.pacing import Items
+    from camrelay.relay.roster import User
+    from camrelay.relay.segment import Segment
+    from camrelay.relay.signing import Frames, Signing
+
+
+class Unicast:
+    """Who can be told, and the datagrams that tell."""
+
+    def __init__(self, context: Context, signing: Signing) -> None:
+        self._context = context
+        self._signing = signing
+
+    @property
+    def mute(self) -> bool:
+        """Can we tell nobody?"""
+        return not self._context.can_speak and self._context.identity is None
+
+    def serves(self, listener: User) -> bool:
+        """Can we tell ``listener`` of others?"""
+        return not listener.is_relay and (self._context.can_speak or self._signing.serves(listener))
+
+    def speaks_from(self, home: Segment | None) -> bool:
+        """May swept segments hear of those of ``home`` from their own addresses?"""
+        ours = home is None or home.interface is not None or self._context.settings.between_remote
+        return ours and self._context.can_speak
+
+    def as_user(self, user: User, listener: User) -> Transmit:
+        """``user`` is here, in its own name."""
+        data = write(user, form_for(user, listener.dialect, listener.dialect.charset))
+        return Transmit(data, listener.address, listener.port, user.address)
+
+    def frames(self, listener: User, make: Callable[[], Frames | None]) -> Items:
+        """Datagrams of ours to ``listener``, as soon as they are signed.
+
+        Not while it is in doubt: who sits at its address now may misread them. Proven, it gets its list.
+        """
+        if listener.state is State.ONLINE:
+            for data in (yield from patiently(make)):
+                yield Transmit(data, listener.address, listener.port)
+
+    def to_group(self, user: User, group: Group, form: Form, leaving: str | None) -> Items:
+        """The change to each of ``group``, in the user's name."""
+        data = write(user, form)
+        for listener in list(group):
+            if listener.is_relay or listener.state is State.OFFLINE:
+                continue
+            if user.state is not State.ONLINE if leaving is None else leaving in self._context.roster.at:
+                return
+            yield Transmit(data, listener.address, listener.port, leaving or user.address)
+
+    def signed_to(self, user: User, group: Group, leaving: str | None) -> Items:
+        """The change to each of ``group``, signed."""
+        make = partial(self._signing.changes, (News(user, leaving),))
+        for listener in list(group):
+            if self._signing.serves(listener) and listener.state is not State.OFFLINE:
+                yield from self.frames(listener, make)
+
+    def visit(self, listener: User, news: Iterable[News]) -> Items:
+        """What ``listener``, beyond our routers, is to hear."""
+        home = listener.segment
+        if self._signing.serves(listener):
+            for some in together(one for one in news if one.leaving or one.user.segment is not home):
+                yield from self.frames(listener, partial(self._signing.changes, some))
+            return
+        segments = self._context.segments
+        for user, leaving in news:
+            if not self.speaks_from(segments.of(leaving) if leaving else user.segment):
+                continue
+            if leaving is not None:
+                if leaving not in self._context.roster.at:
+                    yield Transmit(write(user, GOOD_BYE), listener.address, listener.port, leaving)
+            elif user.state is State.ONLINE and user.segment is not home:
+                yield self.as_user(user, listener)
+
+
+def signed_groups(segment: Segment) -> Iterator[Group]:
+    """Those of ``segment`` who read signed lists."""
+    return (group for dialect, group in segment.groups.items() if dialect.signed)
