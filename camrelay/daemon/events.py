@@ -58,18 +58,21 @@ class Router:
     def take(self, outputs: Iterable[Output], now: float) -> None:
         """Send the datagrams, tell the events."""
         transmits: list[Transmit] = []
+        others: list[Connect | Event] = []
         for output in outputs:
             if isinstance(output, Transmit):
                 transmits.append(output)
-            elif isinstance(output, Connect):
-                self._store.used_numbers(1)
-                if self.calls is not None:
-                    self.calls.start(output)
             else:
-                self._event(output, now)
-        if transmits:
+                others.append(output)
+        if transmits:  # first: log and disk can wait, clients should not
             self._lan.send(transmits)
             self._store.used_numbers(len(transmits))
+        for other in others:
+            if not isinstance(other, Connect):
+                self._event(other, now)
+            elif self.calls is not None:
+                self._store.used_numbers(1)
+                self.calls.start(other)
 
     def _event(self, event: Event, now: float) -> None:
         match event:

@@ -18,7 +18,7 @@ from camrelay.relay.roster import State
 from camrelay.relay.rounds import Rounds, broadcast
 from camrelay.relay.signing import Signing, together
 from camrelay.relay.unicast import Unicast, signed_groups
-from camrelay.relay.visits import Visits
+from camrelay.relay.visits import Reach, Visits
 from camrelay.relay.writing import GOOD_BYE, forms_for
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ class Announcer:
         self._signing = Signing(context)
         self._unicast = Unicast(context, self._signing)
         self._pace = Pace(context, now)
-        self._visits = Visits(self._unicast.visit, now)
-        self.rounds = Rounds(context, self._signing, self._unicast, self._pace)
+        self._reach = Reach(context, now)
+        self._visits = Visits(self._unicast.visit, self._reach, now)
+        self.rounds = Rounds(context, self._signing, self._unicast, self._pace, self._reach)
         self.serves = self._unicast.serves
         self.agents: Agents | None = None  # made later: they need us
         self._visits.carry = self._carry
@@ -171,6 +172,7 @@ class Announcer:
         if now - self._step < STEP / 2:
             return
         self._step = now
+        self._reach.now = now
         self._signing.refill()
         for told in self._visits.tick(now):
             self._context.emit(told)

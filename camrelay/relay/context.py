@@ -44,6 +44,7 @@ class Context:
         self.chance = chance
         self.can_speak = can_speak
         self.congested = False
+        self.hurried = False  # is a pass of the sweep under way?
         self.plus = 0  # option bits of our own presence as a member master
         self.note = b""  # what our BR_ENTRY says to those who poll us
         self.counters: Counter[str] = Counter()
@@ -166,6 +167,11 @@ class Recently:
             self._forget_oldest()
         self._when[address] = now
         self._order.append((now, address))
+
+    def count(self, now: float) -> int:
+        """To how many different addresses?"""
+        self._expire(now)
+        return len(self._when)
 
     def within(self, address: str, now: float) -> bool:
         """Did it happen to ``address`` recently?"""

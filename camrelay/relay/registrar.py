@@ -39,7 +39,7 @@ COPIES = (
 SAME_START = (4.0, 6.0)  # Windows says BR_ENTRY again 5 s after its start, with another number
 WRITE_DOWN = 600.0  # seconds between two notes of a user's last sign of life
 # What may differ between two presence packets of a user who did not change.
-NOT_A_CHANGE = NEVER_ANNOUNCED | Option.UTF8
+NOT_A_CHANGE = int(NEVER_ANNOUNCED | Option.UTF8)
 
 
 class Registrar:
@@ -54,6 +54,7 @@ class Registrar:
         self._liveness = liveness
         self._questions = questions
         self._pending: list[tuple[float, int, User]] = []  # lists promised for later
+        self._promised: set[User] = set()
         self._count = 0
 
     # -- coming --------------------------------------------------------------------------------------------------
@@ -221,7 +222,8 @@ class Registrar:
             self._announcer.rounds.full_list(user, now)
         elif now >= due:
             self._lists.push(user, now)
-        elif all(promised is not user for _, _, promised in self._pending):
+        elif user not in self._promised:
+            self._promised.add(user)
             self._count += 1
             heappush(self._pending, (due, self._count, user))
 
@@ -233,6 +235,7 @@ class Registrar:
         """Keep the promises."""
         while self._pending and self._pending[0][0] <= now:
             _, _, user = heappop(self._pending)
+            self._promised.discard(user)
             if user.state is State.ONLINE:
                 self.list_to(user, now)
 

@@ -127,6 +127,7 @@ class Relay:
         self._registrar.tick(now)
         self._lists.tick(now)
         self._sweep.tick(now)
+        self._context.hurried = self._sweep.left > 0
         self._announcer.tick(now)
         return self._context.take()
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from camrelay.relay.signing import Signing
     from camrelay.relay.slots import Slot
     from camrelay.relay.unicast import Unicast
+    from camrelay.relay.visits import Reach
 
 CROWD = 4  # clients of one segment who wait for a list at the same time: one by broadcast serves them all
 BROADCAST_TTL = 1
@@ -44,8 +45,11 @@ class Gone(NamedTuple):
 class Rounds:
     """Puts whole lists into the row of what waits to be said."""
 
-    def __init__(self, context: Context, signing: Signing, unicast: Unicast, pace: Pace) -> None:
+    def __init__(
+        self, context: Context, signing: Signing, unicast: Unicast, pace: Pace, reach: Reach
+    ) -> None:
         self._context = context
+        self._reach = reach
         self._signing = signing
         self._unicast = unicast
         self._pace = pace
@@ -219,6 +223,8 @@ class Rounds:
     def _round_for(self, target: User, gone: dict[str, User]) -> Items:
         """Everything to a user of a swept segment."""
         context = self._context
+        while not self._reach.may(target.address):
+            yield None
         for address, user in gone.items():
             home = context.segments.of(address)
             ours = home is not target.segment and self._unicast.speaks_from(home)
@@ -228,6 +234,8 @@ class Rounds:
 
     def _signed_round(self, target: User, departed: Departed) -> Items:
         """Everything to a user whom no broadcast of ours reaches, and who reads signed lists."""
+        while target.segment.interface is None and not self._reach.may(target.address):
+            yield None
         for home, left in departed.items():
             for news in left if home is not target.segment else ():
                 yield from self._unicast.frames(target, partial(self._signing.changes, news))

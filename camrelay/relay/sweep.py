@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from camrelay.relay.questions import Questions
     from camrelay.relay.segment import Segment
 
+TOGETHER = 3.0  # questions per waking up
 LOOK = 500  # addresses passed over in one tick at the most
 
 
@@ -100,7 +101,8 @@ class Sweep:
 
     def next_due(self) -> float:
         """When the next question or the end of a pass is due."""
-        due = max(self._heap[0][0], self._tick + 1.0 / self._bucket.rate) if self._heap else math.inf
+        pause = min(TOGETHER, self._bucket.burst) / self._bucket.rate
+        due = max(self._heap[0][0], self._tick + pause) if self._heap else math.inf
         return min(due, self._finished[0][0]) if self._finished else due
 
     def tick(self, now: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from camrelay.relay.visits import AT_ONCE, VISITS
+from camrelay.relay.visits import AT_ONCE, IN_A_PASS, VISITS
 from tests.world import Iptux, RelayNode, Sent, World, segment_of
 
 FLOORS = [f"10.1.{floor}.*" for floor in range(11, 15)]
@@ -85,3 +85,17 @@ def test_who_left_meanwhile_is_not_announced_any_more() -> None:
     alice.exit()
     world.run(15)
     assert not [client for client in there if alice.address in client.listed]
+
+
+def test_a_pass_of_the_sweep_keeps_its_place_in_the_neighbour_table() -> None:
+    world, relay, there = large_site(400)
+    relay.relay.sweep_now(world.now)
+    relay.wait()
+    world.run(0.1)
+    begun = world.now
+    Iptux(world, "10.1.1.11", "alice").start()
+    world.run(4)
+    assert relay.relay.sweeping
+    assert IN_A_PASS - 10 <= len({sent.to for sent in announcements(world, begun)}) <= IN_A_PASS
+    world.run(60)
+    assert all("10.1.1.11" in client.listed for client in there)
