@@ -170,6 +170,7 @@ class Hearing:
             if walk is not None and was_heard < walk.begun:
                 walk.answered += 1
         proven = answered or datagram.broadcast
+        user.confirmed = user.confirmed or proven
         if proven and (user.wants_list or self._list_is_old(user, now)):
             self._registrar.list_to(user, now)
 

@@ -80,7 +80,7 @@ class Mail:
     def _wants_key(self, packet: Packet, user: User, datagram: Datagram, now: float) -> None:
         """GETPUBKEY: our key for what both can do, and a question for theirs where they sign."""
         identity = self._context.identity
-        if identity is None:
+        if identity is None or not self._may_answer(user, datagram, now):
             return
         try:
             theirs = read_capability(packet.body.strip())
@@ -169,6 +169,13 @@ class Mail:
             text = packet.fields.text(b"BODY", "")
             self._read_it(b"%d" % packet.number, packet.options, text, user, datagram, now)
 
+    def _may_answer(self, user: User, datagram: Datagram, now: float) -> bool:
+        """Is it surely at the address it writes from? What we answer may be larger than what was sent."""
+        if not user.confirmed:
+            self._context.count("not answered: address not proven")
+            self._questions.entry(datagram.source, now, datagram.port, len(datagram.data))
+        return user.confirmed
+
     def _may_decrypt(self, now: float) -> bool:
         if self._decrypts.take(now):
             return True
@@ -181,7 +188,7 @@ class Mail:
         """A message that was read: receipt, and one answer."""
         context = self._context
         context.count("messages to the relay")
-        if user.is_relay or options & (AUTORETOPT | BROADCASTOPT):
+        if user.is_relay or options & (AUTORETOPT | BROADCASTOPT) or not self._may_answer(user, datagram, now):
             return
         if options & SENDCHECKOPT:
             self._say(Command.RECVMSG, number, datagram)

@@ -181,6 +181,7 @@ class Registrar:
         user.asked = 0
         user.spacing = 0.0
         user.twin = None
+        user.confirmed = False
         user.listed = user.started = NEVER  # a new session is owed its list at once
         self._context.roster.seat(user)
 

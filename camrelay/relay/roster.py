@@ -106,6 +106,7 @@ class User:
         "address",
         "asked",
         "candidate",
+        "confirmed",
         "dialect",
         "due",
         "farewell",
@@ -143,6 +144,7 @@ class User:
         self.segment = segment
         self.joined = self.heard = self.written = now
         self.spoke = now  # when it last said who it is (beyond routers: on our own wires everything is heard)
+        self.confirmed = False  # broadcast from its address, or answered us from there: no forger's victim
         self.due = 0.0  # liveness: when this user is looked at next
         self.asked = 0  # liveness: questions without an answer
         self.spacing = 0.0  # liveness: seconds between those questions

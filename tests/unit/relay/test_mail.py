@@ -287,3 +287,17 @@ def test_the_first_key_of_a_plain_name_stays() -> None:
         world.run(1)
     assert modes(anna.letters) == [Command.RECVMSG, Command.SENDMSG]
     assert relay.relay.counters["dropped: not signed by whom it names"] == 1
+
+
+def test_who_only_wrote_from_an_address_gets_nothing_larger_than_it_sent() -> None:
+    world, relay, _ = scene()
+    mute = Plain(world, "10.1.1.77", "mute", logon="mute")  # it may be forged: nobody there answers
+    forged = [mute.presence(Command.BR_ABSENCE), mute.plain(Command.GETPUBKEY, b"65920006")]
+    forged.append(mute.plain(Command.SENDMSG | SENDCHECKOPT, b"hello"))
+    for data in forged:
+        begun = world.now
+        mute.send(data, US)
+        world.run(1)
+        drawn = [s.data for s in world.wire if s.time >= begun and s.sender == US and s.to == mute.address]
+        assert sum(map(len, drawn)) <= len(data)
+    assert relay.relay.counters["not answered: address not proven"] == 2
