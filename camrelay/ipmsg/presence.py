@@ -113,6 +113,11 @@ class Presence:
             find(self)
             return object.__getattribute__(self, name)
 
+    def anew(self) -> Presence:
+        """The same, with nothing looked up yet."""
+        sent = (self.version, self.logon, self.host, self.nick, self.group, self.parts)
+        return Presence(*sent, self.options, self._trailer, self._codepage, self._known)
+
     @property
     def is_ascii(self) -> bool:
         """Do the bytes of all names read the same in every charset?"""

@@ -188,7 +188,11 @@ class Mail:
         """A message that was read: receipt, and one answer."""
         context = self._context
         context.count("messages to the relay")
-        if user.is_relay or options & (AUTORETOPT | BROADCASTOPT) or not self._may_answer(user, datagram, now):
+        if (
+            user.is_relay
+            or options & (AUTORETOPT | BROADCASTOPT)
+            or not self._may_answer(user, datagram, now)
+        ):
             return
         if options & SENDCHECKOPT:
             self._say(Command.RECVMSG, number, datagram)

@@ -123,11 +123,7 @@ class Rounds:
             if segment.interface is not None and self._context.can_speak:
                 self._pace.rounds.append(self._round(segment, gone))
                 continue
-            for user in segment.users:
-                if self._signing.serves(user):
-                    self._pace.rounds.append(self._signed_round(user, departed))
-                elif self._unicast.serves(user):
-                    self._pace.rounds.append(self._round_for(user, gone))
+            self._pace.rounds.append(self._one_by_one(segment, gone, departed))
 
     def anew(self, owed: bool) -> None:
         """Lists under way begin again, and the round if there was one or one is ``owed``."""
@@ -219,6 +215,14 @@ class Rounds:
                 for other, group in odd:
                     if gone is not None or other.command == Command.BR_ABSENCE:
                         yield from self._unicast.to_group(user, group, other, None)
+
+    def _one_by_one(self, segment: Segment, gone: dict[str, User], departed: Departed) -> Items:
+        """Everything to each of a segment where no broadcast of ours reaches, or serves."""
+        for user in list(segment.users):
+            if self._signing.serves(user):
+                yield from self._signed_round(user, departed)
+            elif self._unicast.serves(user):
+                yield from self._round_for(user, gone)
 
     def _round_for(self, target: User, gone: dict[str, User]) -> Items:
         """Everything to a user of a swept segment."""

@@ -9,8 +9,9 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from camrelay.errors import MalformedPacket
+from camrelay.ipmsg import signed
 from camrelay.ipmsg.command import PORT, Command
-from camrelay.ipmsg.packet import parse
+from camrelay.ipmsg.packet import is_ipdict, parse
 from tests.bench.words import of_user
 
 if TYPE_CHECKING:
@@ -116,7 +117,10 @@ class Listener(Talker):
         self.heard: dict[str, float] = {}
 
     def hear(self, data: bytes, source: str, to: str, when: float) -> None:
-        if source not in self.heard and packet_mode(data) in (Command.BR_ABSENCE, Command.ANSENTRY):
+        if is_ipdict(data):
+            for host in signed.hosts(signed.parse(data).fields):
+                self.heard.setdefault(host.address, when)
+        elif source not in self.heard and packet_mode(data) in (Command.BR_ABSENCE, Command.ANSENTRY):
             self.heard[source] = when
 
 
