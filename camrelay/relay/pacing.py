@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from camrelay.relay.context import Bucket
 from camrelay.relay.outputs import Transmit
-from camrelay.relay.slots import TOGETHER
 
 if TYPE_CHECKING:
     from camrelay.relay.context import Context
@@ -23,6 +22,7 @@ LIST_STEP = 8  # users of one list per step, 400/s: a Windows socket holds some 
 DELTA_STEP = 20  # of changes told by unicast, while somebody waits for a list: half of what goes out
 ALL_OF_IT = 1000  # of them, while nobody does
 ROUNDS_AT_ONCE = 3  # 1,200/s: the rest is for those who join meanwhile
+SIGNED = 2  # what one datagram of a signed list, of up to 1,400 bytes, counts for
 LISTS_AT_ONCE = 64
 
 Items = Iterator[Transmit | None]  # None: nothing more in this helping
@@ -83,5 +83,5 @@ class Pace:
             if not isinstance(item, Transmit):
                 return False
             self._context.emit(item)
-            room -= 1 if item.speak_as else TOGETHER  # ours is a signed list of several users
+            room -= 1 if item.speak_as else SIGNED  # ours is a signed list of several users
         return True
