@@ -113,6 +113,14 @@ class Presence:
             find(self)
             return object.__getattribute__(self, name)
 
+    def forget_texts(self) -> None:
+        """Keep neither key nor texts that were looked up: 400 bytes, found again when asked for."""
+        for name in ("key", "logon_text", "host_text", "nick_text", "group_text"):
+            try:
+                delattr(self, name)
+            except AttributeError:
+                continue
+
     def anew(self) -> Presence:
         """The same, with nothing looked up yet."""
         sent = (self.version, self.logon, self.host, self.nick, self.group, self.parts)

@@ -170,6 +170,7 @@ class User:
             number = int(datagram.split(b":", 2)[1])
             datagram = announce(presence, Command.BR_ENTRY, number)
         _, self.number, self.tail = datagram.split(b":", 2)
+        presence.forget_texts()
         self.mode = int(self.tail.split(b":", 3)[2]) & MODE_MASK
 
     @property

@@ -48,7 +48,9 @@ class Signing:
     def chunk(self, slot: Slot) -> Frames | None:
         """The users of ``slot`` who are surely here; nothing if there are none."""
         listed = [u for u in slot.users if u.state is State.ONLINE and not u.is_relay]
-        words = (self._context.identity, *((u, u.presence, u.address, u.port) for u in listed))
+        words: tuple[object, ...] = (self._context.identity,)
+        for user in listed:
+            words += (user, user.presence, user.address, user.port)
         if slot.words != words:
             data = self._sign([present(user) for user in listed])
             if data is None:
@@ -111,7 +113,7 @@ def together(news: Iterable[News]) -> list[tuple[News, ...]]:
 
 def present(user: User) -> Host:
     """``user``, who is here, as an entry of a list."""
-    p = user.presence
+    p = user.presence.anew()  # what is looked up for this line is not kept: 300 bytes a user
     names = (p.nick_text or p.logon_text, p.group_text, p.line)
     return Host(p.logon_text, p.host_text, p.abilities, True, user.address, user.port, *names)
 
