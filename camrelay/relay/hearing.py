@@ -14,7 +14,7 @@ from camrelay.ipmsg.presence import Kind, read
 from camrelay.relay.context import Budget, Recently
 from camrelay.relay.foreign import Foreign
 from camrelay.relay.hints import Hints
-from camrelay.relay.outputs import Transmit, UserHeard
+from camrelay.relay.outputs import Transmit
 from camrelay.relay.questions import Asked
 from camrelay.relay.registrar import COPIES
 from camrelay.relay.roster import State, User, key_of
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 PER_SOURCE = 64  # datagrams in 10 s: a start, a refresh and an exit of a client are under 20
 MAX_STARTED = 8_192  # addresses
-WRITE_DOWN = 600.0  # seconds between two notes of a user's last sign of life
 MAX_NUMBER = 20  # digits of a packet number of 64 bits
 
 
@@ -130,7 +129,7 @@ class Hearing:
         if len(words) != 3 or words[2] != user.tail or not words[1].isdigit() or len(words[1]) > MAX_NUMBER:
             return False
         self._registrar.renumber(user, words[1])
-        self._heard(user, now)
+        self._registrar.proved(user, now)
         if user.mode == Command.BR_ENTRY:
             self._entered(user, datagram, now)
         return True
@@ -177,12 +176,6 @@ class Hearing:
     def _list_is_old(self, user: User, now: float) -> bool:
         """A client beyond routers refreshes its list unheard: it gets everything again with each pass."""
         return user.segment.interface is None and now - user.listed >= self._context.settings.sweep_every
-
-    def _heard(self, user: User, now: float) -> None:
-        self._liveness.heard(user, now)
-        if now - user.written >= WRITE_DOWN:
-            user.written = now
-            self._context.emit(UserHeard(user))
 
     def _entered(self, user: User, datagram: Datagram, now: float) -> None:
         """A BR_ENTRY heard first hand: it is answered, and the client's list was emptied.
