@@ -15,7 +15,7 @@ from camrelay.ipmsg.kind import Kind, edition, recognise
 from camrelay.ipmsg.packet import Packet, build
 from camrelay.ipmsg.trailer import NAME_LIMIT, clean
 
-__all__ = ["Kind", "Presence", "announce", "own", "read"]
+__all__ = ["Kind", "Presence", "announce", "own", "read", "told"]
 
 # What is kept of body and extra: all names at their longest, twice, fit in; a stranger's novel does not.
 BODY_LIMIT = 512
@@ -223,6 +223,22 @@ def own(
         known="utf-8",
     )
     presence.charset, presence.proven = "utf-8", True
+    return presence
+
+
+def told(
+    version: bytes,
+    names: tuple[str, str, str, str],
+    parts: bytes,
+    options: int,
+    line: str,
+    charset: str,
+) -> Presence:
+    """A user by another relay's word: logon, host, nick, group, and what else ``Presence`` holds, checked there."""
+    logon, host, nick, group = (encode(name, charset) for name in names)
+    trailer = trailers.write(names, line) if options & _CAPUTF8 else b""
+    presence = Presence(version, logon, host, nick, group, parts, options, trailer, charset, charset)
+    presence.charset, presence.proven = charset, True
     return presence
 
 

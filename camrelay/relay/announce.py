@@ -95,7 +95,7 @@ class Announcer:
         home = context.segments.of(leaving) if leaving else user.segment
         others: list[Items] = []
         for segment in context.segments.local:
-            if segment is home:
+            if segment is home or not segment.served:
                 continue
             if not context.can_speak:
                 others.extend(
@@ -116,7 +116,11 @@ class Announcer:
 
     def _remote_listeners(self, home: Segment | None) -> Iterable[Segment]:
         """Swept segments with somebody who may hear from us of those of ``home``."""
-        found = [s for s in self._context.segments.all if s.interface is None and s.groups and s is not home]
+        found = [
+            s
+            for s in self._context.segments.all
+            if s.interface is None and s.groups and s.served and s is not home
+        ]
         if self._unicast.speaks_from(home):
             return found
         return [s for s in found if self._context.identity and any(True for _ in signed_groups(s))]

@@ -122,7 +122,7 @@ class Hearing:
 
     def _said_before(self, user: User, datagram: Datagram, segment: Segment, now: float) -> bool:
         """Are these the same words as before, but for the packet number? That is most of what is heard."""
-        settled = user.state is State.ONLINE and user.candidate is None and not user.wants_list
+        settled = user.home and user.state is State.ONLINE and user.candidate is None and not user.wants_list
         if not settled or datagram.interface not in segment.indexes or datagram.port != user.port:
             return False
         words = datagram.data.split(b":", 2)
@@ -203,6 +203,9 @@ class Hearing:
         user = self._context.roster.at.get(datagram.source)
         if user is None or not self._is_of(packet, user):
             self._context.count("ignored: exit of somebody unknown")
+            return
+        if not user.home:
+            self._context.count("ignored: exit of somebody whom a peer hears")
             return
         # Windows answers people it rejects with a BR_EXIT by unicast, and stays.
         rejects = user.presence.kind is Kind.WINDOWS and not datagram.broadcast

@@ -128,6 +128,8 @@ class Liveness:
         if user.state is State.OFFLINE:
             self._look_for(user, now)
             return
+        if not user.home:
+            return  # a peer asks
         waited = user.heard + self._patience(user)
         if not (user.asked or user.spacing or user.state is State.UNVERIFIED) and now < waited:
             self.watch(user, waited)
@@ -145,7 +147,7 @@ class Liveness:
         end = user.heard + settings.forget_after
         if now >= end:
             self._forgotten(user, now)
-        elif user.segment.interface is not None:
+        elif user.segment.interface is not None or user.segment.told or not user.segment.served:
             self.watch(user, end)
         elif self._context.roster.last_at(user.address) is user:
             self._ask(user, min(end, now + settings.sweep_every), now)

@@ -134,7 +134,9 @@ class Master:
     def _live(self, address: str, name: Key) -> User | None:
         """The user of that name who is surely there."""
         user = self._context.roster.at.get(address)
-        return user if user is not None and user.key == name and user.state is State.ONLINE else None
+        if user is None or not user.home or user.key != name or user.state is not State.ONLINE:
+            return None
+        return user
 
     # -- heard -----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from camrelay.ipmsg.command import PORT
 
 if TYPE_CHECKING:
-    from camrelay.relay.roster import User
+    from camrelay.relay.messages import PeerMessage, RelayId, Row
+    from camrelay.relay.roster import Key, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,13 @@ class Connect(NamedTuple):
     address: str
     port: int
     data: bytes
+
+
+class Tell(NamedTuple):
+    """Say this to a peer that we have a link with."""
+
+    peer: RelayId
+    message: PeerMessage
 
 
 class UserJoined(NamedTuple):
@@ -102,6 +110,26 @@ class Twin(NamedTuple):
     other: str
 
 
+class UserYielded(NamedTuple):
+    """A user is no longer heard first hand by us, and still here by the word of a peer."""
+
+    user: User
+
+
+class PeerSaid(NamedTuple):
+    """A peer told of these users, and that those with these keys are gone from it: worth keeping."""
+
+    peer: RelayId
+    rows: tuple[Row, ...]
+    gone: tuple[Key, ...]
+
+
+class PeerForgotten(NamedTuple):
+    """Nothing that this peer told is kept."""
+
+    peer: RelayId
+
+
 class SweepDone(NamedTuple):
     """One pass over a remote segment has ended."""
 
@@ -111,5 +139,17 @@ class SweepDone(NamedTuple):
     seconds: float
 
 
-Event = UserJoined | UserChanged | UserMoved | UserLeft | UserForgotten | UserHeard | Twin | SweepDone
-Output = Transmit | Connect | Event
+Event = (
+    UserJoined
+    | UserChanged
+    | UserMoved
+    | UserLeft
+    | UserForgotten
+    | UserHeard
+    | UserYielded
+    | Twin
+    | PeerSaid
+    | PeerForgotten
+    | SweepDone
+)
+Output = Transmit | Connect | Tell | Event

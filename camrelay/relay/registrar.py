@@ -1,6 +1,6 @@
 """Who is taken in, moves, and goes. Rules kept here (design rules 4, 7 and Versions): one live user per address;
 a name that speaks from a second address is believed only when the first one no longer answers, else it is a twin;
-one full list per client in 7 s.
+one full list per client in 7 s. What peers tell is weighed in ``settling``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from camrelay.ipmsg.command import NEVER_ANNOUNCED, Option
 from camrelay.ipmsg.presence import Kind
 from camrelay.relay.outputs import (
-    Twin,
     UserChanged,
     UserForgotten,
     UserHeard,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from camrelay.relay.outputs import Datagram
     from camrelay.relay.questions import Questions
     from camrelay.relay.segment import Segment
+    from camrelay.relay.settling import Settling
 
 LIST_EVERY = 7.0  # seconds between two full lists to one client
 COPIES = (
@@ -56,6 +56,7 @@ class Registrar:
         self._pending: list[tuple[float, int, User]] = []  # lists promised for later
         self._promised: set[User] = set()
         self._count = 0
+        self.settling: Settling  # made later: it needs us
 
     # -- coming --------------------------------------------------------------------------------------------------
 
@@ -66,6 +67,7 @@ class Registrar:
         user = self._context.roster.by_key.get(key_of(presence))
         if user is None:
             user = User(presence, datagram.data, datagram.source, datagram.port, segment, now)
+            user.claim = self.settling.claim_above(user.key)
             self._replace(datagram.source, now)
             dropped = self._context.roster.add(user)
             if dropped is not None:
@@ -80,17 +82,32 @@ class Registrar:
             self._welcome(user, now)
         elif user.address == datagram.source:
             user.port = datagram.port
+            if not user.home:
+                self._take_in(user, now)
             self._update(user, presence, number, datagram.data, now)
         else:
             user.candidate = Candidate(datagram.source, datagram.port, segment, presence, datagram.data)
-            self._liveness.suspect(user, now)
+            if user.home:
+                self._liveness.suspect(user, now)
+            else:
+                self.settling.contest(user, now)
             return None
         user.spoke = now
         return user
 
+    def _take_in(self, user: User, now: float) -> None:
+        """Until now a peer told us of the user, now we hear it there ourselves: a witness, with the same claim."""
+        self.settling.listen(user, True)
+        user.written = now
+        user.wants_list = not user.is_relay
+        self._context.emit(UserHeard(user))
+        self._liveness.watch(user, now)
+        self.settling.changed(user)
+
     def _welcome(self, user: User, now: float) -> None:
         user.wants_list = not user.is_relay
         self._context.emit(UserJoined(user))
+        self.settling.changed(user)
         self._liveness.watch(user, now)
         self._announcer.announce(user, now)
 
@@ -103,6 +120,7 @@ class Registrar:
         verified = self.proved(user, now)
         if changed:
             self._context.emit(UserChanged(user))
+            self.settling.changed(user)
         if changed and not verified:
             self._announcer.announce(user, now)
 
@@ -116,16 +134,16 @@ class Registrar:
     def proved(self, user: User, now: float) -> bool:
         """A sign of life from the user's own address; True if that was in doubt after a restart."""
         if user.candidate is not None:  # heard there, and here after that
-            if user.twin != user.candidate.address:
-                user.twin = user.candidate.address
-                self._context.count("twins")
-                self._context.emit(Twin(user, user.twin))
+            self.settling.twin(user, user.candidate.address)
             user.candidate = None
         self._liveness.heard(user, now)
+        if user.rival is not None:
+            self.settling.answered(user)
         if user.state is State.UNVERIFIED:
             user.state = State.ONLINE
             user.wants_list = not user.is_relay
             self._context.emit(UserJoined(user))
+            self.settling.changed(user)
             self._announcer.announce(user, now)
             return True
         if now - user.written >= WRITE_DOWN:
@@ -137,8 +155,11 @@ class Registrar:
 
     def left(self, user: User, reason: str, now: float) -> None:
         """The user is gone from its address: for good, or to the one it was heard at meanwhile."""
+        if self.settling.gave_up(user, now):
+            return
         address, candidate = user.address, user.candidate
         user.candidate = None
+        user.rival = None
         if candidate is not None and user.state is not State.OFFLINE:
             self._context.roster.unseat(user)
             self._announcer.farewell(user, address, now)
@@ -148,9 +169,15 @@ class Registrar:
             self._announcer.announce(user, now)
             self._liveness.watch(user, now)
             self._questions.entry(user.address, now, user.port)
-            return
-        self._retire(user, reason, now)
-        self._announcer.farewell(user, address, now)
+            self.settling.changed(user)
+        else:
+            self._retire(user, reason, now)
+            self._announcer.farewell(user, address, now)
+        self.settling.freed(address, now)
+
+    def replaced(self, user: User, now: float) -> None:
+        """Somebody else lives at the user's address, as a peer says."""
+        self._retire(user, "replaced", now)
 
     def _replace(self, address: str, now: float) -> None:
         """Somebody else speaks from ``address`` now: listeners overwrite, so no farewell is due."""
@@ -165,6 +192,7 @@ class Registrar:
         user.twin = None
         forgotten = self._context.roster.retire(user)
         self._context.emit(UserLeft(user, reason))
+        self.settling.changed(user)
         self._liveness.watch(user, now + 1.0)
         if forgotten is not None:
             self._context.roster.remove(forgotten)
@@ -174,6 +202,9 @@ class Registrar:
         """The user, seated nowhere, lives at ``where`` now."""
         self._context.roster.leave_gone(user)
         self._replace(where.address, now)
+        above = self.settling.claim_above(user.key)
+        user.claim = max(user.claim if user.home else user.claim + 1, above if above > 1 else 1)
+        user.home = True
         user.address, user.port, user.segment = where.address, where.port, where.segment
         user.say(where.presence, where.datagram)
         user.state = State.ONLINE
@@ -218,6 +249,8 @@ class Registrar:
     def list_to(self, user: User, now: float) -> None:
         """Everybody beyond its segment to ``user``: now, or 7 s after the last time."""
         user.wants_list = False
+        if not (user.home and user.segment.served):
+            return
         due = user.listed + LIST_EVERY
         if now >= due and self._announcer.serves(user):
             self._announcer.rounds.full_list(user, now)

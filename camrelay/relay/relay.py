@@ -21,20 +21,24 @@ from camrelay.relay.liveness import Liveness
 from camrelay.relay.mail import Mail
 from camrelay.relay.master import Master
 from camrelay.relay.outputs import UserForgotten
+from camrelay.relay.peering import Peering
+from camrelay.relay.peers import Peers
 from camrelay.relay.questions import Asked, Questions
 from camrelay.relay.registrar import Registrar
 from camrelay.relay.roster import Roster, SavedUser, State, User, revive
 from camrelay.relay.segment import Segment, Segments
+from camrelay.relay.settling import Settling
 from camrelay.relay.sweep import Sweep
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from camrelay.ipmsg.crypto import PrivateKey
+    from camrelay.relay.messages import PeerMessage, RelayId, Row
     from camrelay.relay.outputs import Datagram, Interface, Output
     from camrelay.relay.rules import Settings
-    from camrelay.relay.snapshot import Snapshot, UserRow
+    from camrelay.relay.snapshot import PeerRow, Snapshot, UserRow
 
 SERVED_AT_ONCE = 200.0  # seconds: users heard less than that before a restart need no proof (design rule 10)
 
@@ -66,6 +70,11 @@ class Relay:
         self._liveness = Liveness(context, self._questions, self._bucket, self._gone, self._forgotten, now)
         self._sweep = Sweep(context, self._questions, self._bucket, now)
         self._registrar = Registrar(context, self._announcer, self._lists, self._liveness, self._questions)
+        self._peers = Peers()
+        settling = self._registrar.settling = Settling(
+            context, self._peers, self._registrar, self._announcer, self._liveness, now
+        )
+        self._peering = Peering(context, self._peers, settling, self._announcer, self._sweep, now)
         self._master = Master(context, self._registrar, self._liveness, self._lists)
         self._announcer.agents = self._master.duties
         mail = Mail(context, self._questions, now)
@@ -107,13 +116,14 @@ class Relay:
         if len(self._context.roster):
             self._announcer.rounds.everything()
         self._enter(self._context.segments.local, now)
-        self._sweep.readdress(self._context.segments.remote, now)
-        return self._context.take()
+        self._peering.begin(now)
+        self._sweep.readdress(self._peering.swept(), now)
+        return self._take(now)
 
     def receive(self, datagram: Datagram, now: float) -> list[Output]:
         """What follows from one datagram."""
         self._hearing.hear(datagram, now)
-        return self._context.take() if self._context.outbox else []
+        return self._take(now) if self._context.outbox else []
 
     def tick(self, now: float) -> list[Output]:
         """What follows from the time that has passed."""
@@ -128,8 +138,9 @@ class Relay:
         self._lists.tick(now)
         self._sweep.tick(now)
         self._context.hurried = self._sweep.left > 0
+        self._peering.tick(now)
         self._announcer.tick(now)
-        return self._context.take()
+        return self._take(now)
 
     def next_due(self) -> float:
         """When ``tick`` has something to do."""
@@ -141,6 +152,7 @@ class Relay:
             self._registrar.next_due(),
             self._lists.next_due(),
             self._sweep.next_due(),
+            self._peering.next_due(),
             self._announcer.next_due(),
         )
 
@@ -149,12 +161,12 @@ class Relay:
         settings = self._context.settings
         old = {segment.interface for segment in self._context.segments.local}
         segments = self._context.segments = Segments(interfaces, settings.remote, settings.accept_from)
+        self._peering.readdress(now)
         for user in list(self._context.roster.by_key.values()):
             self._registrar.reseat(user, segments.of(user.address), now)
-        self._sweep.readdress(segments.remote, now)
         self._announcer.readdress()
         self._enter([segment for segment in segments.local if segment.interface not in old], now)
-        return self._context.take()
+        return self._take(now)
 
     def reconfigure(self, settings: Settings, now: float) -> list[Output]:
         """Other settings from now on; the roster stays."""
@@ -168,7 +180,7 @@ class Relay:
         outputs = self.readdress(interfaces, now)
         if master:
             self._ask_for_polls(now)
-        return outputs + context.take()
+        return outputs + self._take(now)
 
     def adopt(self, key: PrivateKey, now: float, old_key: PrivateKey | None = None) -> list[Output]:
         """This is our key: our name changes with it, and whoever reads signed lists gets them."""
@@ -188,11 +200,11 @@ class Relay:
 
     def distrust(self, now: float) -> None:
         """The machine slept: everybody has to prove itself again, and others may have come."""
-        for user in list(self._context.roster.online()):
+        for user in [one for one in self._context.roster.online() if one.home]:
             user.state = State.UNVERIFIED
             self._liveness.watch(user, now)
         self._next_entry = now
-        self._sweep.begin(self._context.segments.remote, now)
+        self._sweep.begin(self._peering.swept(), now)
 
     def restore(self, saved: Iterable[SavedUser], now: float) -> None:
         """Take in what was known before a restart; what cannot be read is counted and left out."""
@@ -227,14 +239,61 @@ class Relay:
                 known = ", ".join(s.name for s in self._context.segments.remote) or "none"
                 raise UsageError(f"{name} is no remote segment of the configuration (there: {known})")
             chosen.append(segment)
-        return self._sweep.begin(chosen or self._context.segments.remote, now)
+        return self._sweep.begin(chosen or self._peering.swept(), now)
+
+    # -- the fleet ---------------------------------------------------------------------------------------------------
+
+    def enlist(self, me: RelayId, members: Mapping[RelayId, str], now: float) -> list[Output]:
+        """The fleet: who we are, and the names of all other members. Users of those no longer in it go."""
+        self._peering.enlist(me, members, now)
+        return self._take(now)
+
+    def restore_peer(self, peer: RelayId, rows: Iterable[Row], age: float, now: float) -> None:
+        """What ``peer`` told before a restart; ``age``: seconds since there was a link. Before ``start``."""
+        self._peering.restore(peer, rows, age, now)
+
+    def linked(self, peer: RelayId, now: float) -> list[Output]:
+        """There is a link to ``peer`` now; a second one in its place counts as a new one."""
+        self._peering.linked(peer, now)
+        return self._take(now)
+
+    def unlinked(self, peer: RelayId, now: float) -> list[Output]:
+        """The link is gone."""
+        self._peering.unlinked(peer, now)
+        return self._take(now)
+
+    def hear(self, peer: RelayId, message: PeerMessage, now: float) -> list[Output]:
+        """What follows from what ``peer`` said."""
+        self._peering.hear(peer, message, now)
+        return self._take(now)
+
+    def more(self, peer: RelayId, now: float) -> list[Output]:
+        """All that was to be told to ``peer`` is on its way: the next piece of what it is owed, if there is one."""
+        self._peering.more(peer, now)
+        return self._take(now)
+
+    def sync_now(self, now: float, peers: Sequence[RelayId] = ()) -> list[Output]:
+        """Compare rosters with these peers (all, if none is named)."""
+        self._peering.sync(peers, now)
+        return self._take(now)
+
+    def peers(self, now: float) -> list[PeerRow]:
+        """All other members of the fleet."""
+        return self._peering.rows(now)
+
+    def _take(self, now: float) -> list[Output]:
+        """Everything decided since the last call, and what peers are to hear of it."""
+        self._peering.flush(now)
+        return self._context.take()
+
+    # -- leaving -----------------------------------------------------------------------------------------------------
 
     def leave(self, now: float) -> list[Output]:
         """Say good-bye for ourselves: external users stay listed, they are reached directly."""
         for segment in self._context.segments.local:
             self._say_broadcast(Command.BR_EXIT, segment)
         for user in self._context.roster.online():
-            if user.segment.interface is None and not user.is_relay:
+            if user.home and user.segment.interface is None and not user.is_relay:
                 self._context.say(Command.BR_EXIT, user.address, user.port)
         return self._context.take()
 

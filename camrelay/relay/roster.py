@@ -57,6 +57,7 @@ class SavedUser(NamedTuple):
     heard: float
     joined: float
     pin: bytes = b""  # the user's public key as in ANSPUBKEY, if one was seen
+    claim: int = 1
 
 
 def key_of(presence: Presence) -> Key:
@@ -106,11 +107,13 @@ class User:
         "address",
         "asked",
         "candidate",
+        "claim",
         "confirmed",
         "dialect",
         "due",
         "farewell",
         "heard",
+        "home",
         "is_relay",
         "joined",
         "key",
@@ -122,6 +125,7 @@ class User:
         "port",
         "presence",
         "returns",
+        "rival",
         "segment",
         "spacing",
         "spoke",
@@ -156,6 +160,9 @@ class User:
         self.started = NEVER  # when the BR_ENTRY of the present start was heard
         self.started_number = b""  # and its packet number
         self.pin: PublicKey | None = None  # the first key seen under this name
+        self.home = True  # heard first hand by us; else a peer told us
+        self.claim = 1  # Lamport number of our claim to a home user (see ``peering``)
+        self.rival: str | None = None  # where a peer heard the same name; our address is asked first
         self.twin: str | None = None
         self.candidate: Candidate | None = None  # heard there too; the old address is asked first
         self.say(presence, datagram)
@@ -189,9 +196,8 @@ class User:
         online = self.state is not State.OFFLINE
         proven = p.charset if p.proven else ""
         pin = write_answer(self.pin) if self.pin else b""
-        return SavedUser(
-            self.datagram, proven, self.address, self.port, online, now - self.heard, now - self.joined, pin
-        )
+        ages = now - self.heard, now - self.joined
+        return SavedUser(self.datagram, proven, self.address, self.port, online, *ages, pin, self.claim)
 
     def __repr__(self) -> str:
         return f"<User {self.key[0]}/{self.key[1]} {self.address} {self.state.value}>"
@@ -205,6 +211,7 @@ def revive(saved: SavedUser, segment: Segment, codepage: str, now: float) -> Use
     user = User(presence, saved.datagram, saved.address, saved.port, segment, now)
     user.heard = user.written = now - saved.heard
     user.joined = now - saved.joined
+    user.claim = saved.claim
     user.pin = read_answer(saved.pin)[1] if saved.pin else None
     return user
 
@@ -253,6 +260,12 @@ class Roster:
         user.say(presence, datagram)
         user.segment.add(user)
 
+    def listen(self, user: User, home: bool) -> None:
+        """The seated user is heard first hand by us from now on, or no more."""
+        user.segment.discard(user)
+        user.home = home
+        user.segment.add(user)
+
     def retire(self, user: User) -> User | None:
         """The user is offline; returns one who is to be forgotten because this host had too many names."""
         self.unseat(user)
@@ -285,6 +298,18 @@ class Roster:
             gone.remove(user)
             if not gone:
                 del self._gone[user.address]
+
+    @property
+    def in_doubt(self) -> bool:
+        """Is anybody still to be asked, who was here before a restart?"""
+        return any(user.state is State.UNVERIFIED for user in self.at.values())
+
+    def reseat(self, user: User, segment: Segment) -> None:
+        """The seated user's address belongs to ``segment`` now."""
+        if segment is not user.segment:
+            user.segment.discard(user)
+            user.segment = segment
+            segment.add(user)
 
     def online(self) -> Iterator[User]:
         """Everybody who is surely here."""

@@ -58,6 +58,11 @@ class Rounds:
         self._external: dict[Segment, list[User]] = {}  # what _external_to() found in this tick
         self._beyond: dict[Segment, list[Slot]] = {}  # what _slots_beyond() found in this tick
 
+    @property
+    def under_way(self) -> bool:
+        """Is a round being said?"""
+        return bool(self._pace.rounds)
+
     def new_tick(self) -> None:
         """What was found before may be different now."""
         self._external.clear()
@@ -118,12 +123,22 @@ class Rounds:
         self._gone = {
             a: Gone(left.user, left.rounds - 1) for a, left in self._gone.items() if left.rounds > 1
         }
+        self._begin(self._context.segments.all, gone)
+
+    def take_over(self, segments: Iterable[Segment]) -> None:
+        """The same to these, whom a peer told until now: what it did not come to say is said."""
+        if not self._unicast.mute:
+            self._begin(segments, {address: left.user for address, left in self._gone.items()})
+
+    def _begin(self, segments: Iterable[Segment], gone: dict[str, User]) -> None:
         departed = self._departed(gone)
-        for segment in self._context.segments.all:
+        for segment in segments:
+            if not segment.served:
+                continue
             if segment.interface is not None and self._context.can_speak:
                 self._pace.rounds.append(self._round(segment, gone))
-                continue
-            self._pace.rounds.append(self._one_by_one(segment, gone, departed))
+            else:
+                self._pace.rounds.append(self._one_by_one(segment, gone, departed))
 
     def anew(self, owed: bool) -> None:
         """Lists under way begin again, and the round if there was one or one is ``owed``."""
@@ -209,6 +224,8 @@ class Rounds:
             if address not in context.roster.at and context.segments.of(address) is not segment:
                 yield broadcast(user, GOOD_BYE, segment, address)
         for user in self._external_to(segment):
+            if not segment.served:
+                return  # a peer does it now
             if user.state is State.ONLINE:
                 form, odd = forms_for(user, segment)
                 yield broadcast(user, form, segment, user.address)
@@ -218,10 +235,12 @@ class Rounds:
 
     def _one_by_one(self, segment: Segment, gone: dict[str, User], departed: Departed) -> Items:
         """Everything to each of a segment where no broadcast of ours reaches, or serves."""
-        for user in list(segment.users):
+        for user in list(segment.listeners):
+            if not self._unicast.serves(user):
+                continue
             if self._signing.serves(user):
                 yield from self._signed_round(user, departed)
-            elif self._unicast.serves(user):
+            else:
                 yield from self._round_for(user, gone)
 
     def _round_for(self, target: User, gone: dict[str, User]) -> Items:

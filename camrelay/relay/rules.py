@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Share(NamedTuple):
+    """Who is shown where: see ``sharing``. "192.168.1.*", "10.1.2.0/24", "group:Sales", "peer:hq", "here" and "*"."""
+
+    who: tuple[str, ...]  # the users it is about
+    to: tuple[str, ...]  # and who would see them; no groups
+    allow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +33,6 @@ class Settings:
     between_remote: bool = False  # announce users of one remote segment to another: depends on the routers
     silent_after: float = 200.0  # a local user silent for so long is gone, the last 40 s of it spent probing
     forget_after: float = 604800.0  # an offline user is dropped from the roster
+    sync_every: float = 7200.0  # a digest to every peer
+    keep_users: float = 3600.0  # the users of a peer that is away stay listed for so long
+    shares: tuple[Share, ...] = ()  # who is shown where

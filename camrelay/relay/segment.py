@@ -1,6 +1,8 @@
-"""Which segment an address lives in: the longest prefix over our interfaces and the configured remote segments.
+"""Which segment an address lives in: the longest prefix over our interfaces, the configured remote segments, and those
+where relays of our fleet hear users.
 
-Rule kept here: an address that belongs nowhere is nobody's, and what comes from it is dropped (design rule 2).
+Rules kept here: an address that belongs nowhere is nobody's, and what comes from it is dropped (design rule 2); what a
+peer claims never takes an address away from a segment of ours.
 """
 
 from __future__ import annotations
@@ -29,10 +31,10 @@ OCTETS = 0xFFFFFF00  # the mask of a wildcard: the fourth octet is free
 class Segment:
     """One broadcast domain. ``interface`` is ours on it, or None for one behind routers.
 
-    ``addresses`` are those that the sweep asks (remote segments only).
+    ``addresses`` are those that the sweep asks (remote segments only). ``told``: known from peers only.
     """
 
-    __slots__ = ("addresses", "groups", "indexes", "interface", "name", "slots")
+    __slots__ = ("addresses", "groups", "indexes", "interface", "name", "others", "served", "slots", "told")
 
     def __init__(
         self, name: str, interface: Interface | None = None, addresses: tuple[str, ...] = ()
@@ -40,8 +42,11 @@ class Segment:
         self.name = name
         self.interface = interface
         self.addresses = addresses
-        self.groups: dict[Dialect, dict[User, None]] = {}  # who is here now, by what they must be sent
-        self.slots = Slots()  # the same users, as they stand together in signed lists
+        self.groups: dict[Dialect, dict[User, None]] = {}  # home users here now, by what they must be sent
+        self.others: dict[User, None] = {}  # those here now that a peer told us of: not ours to tell anything
+        self.slots = Slots()  # all of them, as they stand together in signed lists
+        self.served = True  # do we tell those here of others? Else a peer does (see ``duty``)
+        self.told = False
         # The kernel's indexes of our interfaces here: one, or two where cable and Wi-Fi share a network.
         self.indexes: set[int] = {interface.index} if interface else set()
 
@@ -54,12 +59,14 @@ class Segment:
 
     def add(self, user: User) -> None:
         """``user`` is here."""
-        self.groups.setdefault(user.dialect, {})[user] = None
+        here = self.groups.setdefault(user.dialect, {}) if user.home else self.others
+        here[user] = None
         self.slots.add(user)
 
     def discard(self, user: User) -> None:
         """``user`` is not here (any more)."""
         self.slots.discard(user)
+        self.others.pop(user, None)
         group = self.groups.get(user.dialect)
         if group is not None:
             group.pop(user, None)
@@ -67,7 +74,7 @@ class Segment:
                 del self.groups[user.dialect]
 
     def __len__(self) -> int:
-        return sum(map(len, self.groups.values()))
+        return len(self.others) + sum(map(len, self.groups.values()))
 
     def __bool__(self) -> bool:
         return True  # a segment without users is one
@@ -75,6 +82,11 @@ class Segment:
     @property
     def users(self) -> Iterator[User]:
         """Who is here now."""
+        return chain(self.listeners, self.others)
+
+    @property
+    def listeners(self) -> Iterator[User]:
+        """Those of them whom we hear first hand."""
         return chain.from_iterable(self.groups.values())
 
     def __repr__(self) -> str:
@@ -95,6 +107,7 @@ class Segments:
             str, Segment
         ] = {}  # /24 pieces of accept_from, made when somebody speaks from there
         self._known: dict[str, Segment | None] = {}
+        self.claimed: list[Segment] = []  # by peers
         for interface in interfaces:
             self._add_local(interface)
         own = [(mask, base) for mask, networks in self._networks.items() for base in networks]
@@ -121,6 +134,26 @@ class Segments:
         self.local.append(segment)
         for text in (interface.network, *interface.also):
             self._add(IPv4Network(text), segment)
+
+    def claim(self, text: str) -> Segment | None:
+        """A peer hears users in ``text`` ("10.1.2.0/24", "10.1.2.*"): its segment, if that is a new one.
+
+        Within a network of ours, or of another peer, nothing changes: what is there stays.
+        """
+        network = network_of(text)
+        base = int(network.network_address)
+        for mask, networks in self._networks.items():
+            found = networks.get(base & mask)
+            if found is not None and found[1] is not None and mask <= int(network.netmask):
+                return None
+        segment = Segment(text)
+        segment.told = True
+        self.claimed.append(segment)
+        mask = int(network.netmask)
+        self._networks.setdefault(mask, {})[base] = (int(network.broadcast_address), segment)
+        self._networks = dict(sorted(self._networks.items(), reverse=True))
+        self._known.clear()
+        return segment
 
     def _add(self, network: IPv4Network, segment: Segment | None) -> None:
         networks = self._networks.setdefault(int(network.netmask), {})
@@ -165,8 +198,13 @@ class Segments:
 
     @property
     def all(self) -> list[Segment]:
-        """Local ones first, then remote ones, then those that clients pointed at us came from."""
-        return [*self.local, *self.remote, *self._elsewhere.values()]
+        """Local ones first, then remote ones, those of peers, and those that clients pointed at us came from."""
+        return [*self.local, *self.remote, *self.claimed, *self._elsewhere.values()]
+
+    @property
+    def pointed(self) -> list[Segment]:
+        """Those that clients pointed at us came from."""
+        return list(self._elsewhere.values())
 
     def named(self, text: str) -> Segment | None:
         """The segment an admin means by its name or by one of its addresses."""
@@ -185,6 +223,11 @@ def number(address: str) -> int:
         raise AddressValueError(f"{address!r} is no IPv4 address")
     a, b, c, d = map(int, octets)
     return a << 24 | b << 16 | c << 8 | d
+
+
+def network_of(text: str) -> IPv4Network:
+    """A segment's name as a network: "10.1.2.0/24" or "10.1.2.*". ValueError for anything else."""
+    return IPv4Network(text[:-1] + "0/24" if text.endswith(".*") else text)
 
 
 def expand(remote: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -25,6 +25,7 @@ class UserRow:
     joined: float  # age of its arrival
     last_seen: float  # age of its last sign of life
     twin: str | None = None  # another live address that claims the same logon and host
+    via: str | None = None  # the relay that told us, where ``home`` is False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class SegmentRow:
     addresses: int  # how many are swept (0 for local ones)
     swept: float | None = None  # age of the last full pass
     next_sweep: float | None = None  # seconds until the next question there
+    served_by: str | None = None  # the relay whose part it is to tell those there of others; None: ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,21 @@ class MasterRow:
     reported: int  # users in the last report
     answered: float | None  # age of that report
     why: str  # why there are no agents; "" if there may be some
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRow:
+    """Another relay of the fleet, as far as the users go. Ages in seconds."""
+
+    id: str
+    name: str
+    linked: bool
+    since: float  # age of the present state
+    users: int  # that it told us of
+    owed: int  # parts of our roster, of 256, that it is still to get
+    synced: float | None  # age of the last proof that our copy is equal to what it has
+    local: list[str]  # networks that it is on
+    remote: list[str]  # segments that it sweeps
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,9 @@ class Unicast:
         return not self._context.can_speak and self._context.identity is None
 
     def serves(self, listener: User) -> bool:
-        """Can we tell ``listener`` of others?"""
-        return not listener.is_relay and (self._context.can_speak or self._signing.serves(listener))
+        """Can we tell ``listener`` of others, and is that our part?"""
+        ours = listener.home and listener.segment.served and not listener.is_relay
+        return ours and (self._context.can_speak or self._signing.serves(listener))
 
     def speaks_from(self, home: Segment | None) -> bool:
         """May swept segments hear of those of ``home`` from their own addresses?"""

@@ -32,7 +32,7 @@ def row(user: User, now: float) -> UserRow:
         port=user.port,
         segment=user.segment.name,
         state=user.state.value,
-        home=True,
+        home=user.home,
         kind=p.kind.value,
         version=p.edition,
         charset=p.charset,
@@ -57,7 +57,7 @@ def snapshot(
     online = sum(1 for _ in context.roster.online())
     unserved = 0
     if not context.can_speak:
-        listeners = (user for segment in context.segments.local for user in segment.users)
+        listeners = (user for segment in context.segments.local for user in segment.listeners)
         unserved = sum(1 for user in listeners if user.presence.kind not in SERVED_BY_LIST)
     return Snapshot(
         name=context.settings.name,

@@ -1,0 +1,78 @@
+"""Which relay of the fleet tells a segment of others, and sweeps it. Rule kept here: one of those who can, and every
+relay finds the same one by itself; when its link is gone the next one in line takes over at once.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
+
+from camrelay.relay.segment import Segment, number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from camrelay.relay.messages import Reach, RelayId
+
+MAX_LOCAL = 64  # networks of a peer's interfaces
+MAX_REMOTE = 2_048  # segments that it sweeps, or was pointed at from
+WIDEST = 8  # bits: no interface is on a larger network than 10.0.0.0/8
+
+
+class Realm:
+    """Where one peer hears users, as it says; nothing else of what it tells is believed."""
+
+    def __init__(self, reach: Reach) -> None:
+        """ValueError for what no box can be."""
+        if len(reach.local) > MAX_LOCAL or len(reach.remote) + len(reach.pointed) > MAX_REMOTE:
+            raise ValueError("more segments than a relay can have")
+        self.local = tuple(map(_network, reach.local))
+        self.elsewhere = tuple(map(_network, (*reach.remote, *reach.pointed)))
+        self.names = frozenset(reach.local)
+        self.swept = frozenset(reach.remote)
+        self.can_speak = reach.can_speak
+        self._masks: dict[int, set[int]] = {}
+        for network in (*self.local, *self.elsewhere):
+            self._masks.setdefault(int(network.netmask), set()).add(int(network.network_address))
+
+    def holds(self, address: str) -> bool:
+        """Can the peer hear a user at ``address``?"""
+        value = number(address)
+        return any(value & mask in bases for mask, bases in self._masks.items())
+
+    def is_in(self, segment: Segment) -> bool:
+        """Does the peer have an interface on ``segment``, or on a network around it?"""
+        if segment.name in self.names:
+            return True
+        if segment.interface is not None:
+            return False
+        base = _network(segment.name)
+        return any(base.subnet_of(network) for network in self.local)
+
+
+def _network(text: str) -> IPv4Network:
+    network = IPv4Network(text[:-1] + "0/24" if text.endswith(".*") else text)
+    if network.prefixlen < WIDEST or network.is_loopback or network.is_multicast or network.is_unspecified:
+        raise ValueError(f"{text} is no network of an office")
+    return network
+
+
+def holder(
+    segment: Segment, me: RelayId, can_speak: bool, realms: Iterable[tuple[RelayId, Realm]]
+) -> RelayId | None:
+    """Who of us and the linked peers is to serve ``segment``; None: nobody."""
+    peers = list(realms)
+    on_it = [(realm.can_speak, peer) for peer, realm in peers if realm.is_in(segment)]
+    if segment.interface is not None:
+        on_it.append((can_speak, me))
+    if not on_it:
+        on_it = [(realm.can_speak, peer) for peer, realm in peers if segment.name in realm.swept]
+        if not segment.told:
+            on_it.append((can_speak, me))
+    return max(on_it, key=lambda one: (one[0], _weight(one[1], segment.name)))[1] if on_it else None
+
+
+def _weight(relay: RelayId, name: str) -> bytes:
+    """Rendezvous hashing: each relay's weight for a segment; a relay that goes moves only what it held."""
+    return sha256(f"{relay} {name}".encode()).digest()

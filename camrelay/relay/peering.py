@@ -1,0 +1,417 @@
+"""What goes over the links of the fleet: whom we tell of, what is told to us, and whose part each segment is.
+
+Rules kept here (design rule 8): a relay tells only of users that it hears itself; changes go at once, and a digest, one
+number, finds what differs: on each new link and every ``sync_every``. Only parts that differ are sent again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from camrelay.relay.copy import Copy, row_key
+from camrelay.relay.duty import Realm, holder
+from camrelay.relay.messages import Changes, Digest, Marks, Reach, Row, Rows
+from camrelay.relay.outputs import PeerForgotten, PeerSaid, Tell
+from camrelay.relay.peers import MOST_TOLD, Peer
+from camrelay.relay.roster import State, User
+from camrelay.relay.snapshot import PeerRow
+from camrelay.relay.telling import row_of, same
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from camrelay.relay.announce import Announcer
+    from camrelay.relay.context import Context
+    from camrelay.relay.messages import PeerMessage, RelayId
+    from camrelay.relay.peers import Peers
+    from camrelay.relay.roster import Key
+    from camrelay.relay.segment import Segment
+    from camrelay.relay.settling import Settling
+    from camrelay.relay.sweep import Sweep
+
+STEP = 0.02  # seconds between two helpings of what is settled
+HELPING = 200  # users in one: some 10 ms
+TOGETHER = 256  # rows in one message of changes
+LEARNED = 6.0  # seconds after a start: local clients take 4.1 s to answer, and we know who is here
+LEARNED_AT_LAST = 300.0  # if the sweep takes long, or users who were here before do not answer
+LINKED_WITHIN = 10.0  # seconds after a start in which peers link, so that we do not sweep what they cover
+MOST_AT_ONCE = 50  # users of one message that are settled at once; more of them in helpings
+
+
+class Peering:
+    """The fleet, as one relay sees it."""
+
+    def __init__(
+        self,
+        context: Context,
+        peers: Peers,
+        settling: Settling,
+        announcer: Announcer,
+        sweep: Sweep,
+        now: float,
+    ) -> None:
+        self._context = context
+        self._peers = peers
+        self._settling = settling
+        self._announcer = announcer
+        self._sweep = sweep
+        self._started = self._tick = now
+        self._mine: Copy | None = None  # whom we tell of; made when the fleet begins
+        self._dirty: dict[
+            Key, tuple[User, bool]
+        ] = {}  # home users to be told anew; True: even if nothing changed
+        self._unsaid: deque[User] = deque()  # who was here when the fleet began
+        self._pending: dict[Key, None] = {}  # users to be settled, in helpings
+        self._said: Reach | None = None
+        self._holds = False  # is the sweep held back until peers have linked?
+        self._handle: dict[type, Callable[..., None]] = {
+            Reach: self._reach,
+            Digest: self._digest,
+            Marks: self._marks,
+            Rows: self._rows,
+            Changes: self._changes,
+        }
+        settling.changed = self.changed
+
+    # -- members and links -----------------------------------------------------------------------------------------
+
+    def enlist(self, me: RelayId, members: Mapping[RelayId, str], now: float) -> None:
+        """These are the members of the fleet now, but for us."""
+        self._settling.me = me
+        for id_, name in members.items():
+            self._peers.setdefault(id_, Peer(id_, name, now)).name = name
+        for peer in [peer for id_, peer in self._peers.items() if id_ not in members]:
+            self._forget(peer)
+            del self._peers[peer.id]
+        if self._peers and self._mine is None:
+            self._mine = Copy()
+            self.begin(now)
+        elif not self._peers:
+            self._mine = None
+            self._dirty.clear()
+            self._unsaid.clear()
+        self.assign(now)
+
+    def begin(self, now: float) -> None:
+        """Everybody who is here now will be told of, in helpings."""
+        if self._mine is not None:
+            self._unsaid.extend(self._context.roster.by_key.values())
+
+    def linked(self, id_: RelayId, now: float) -> None:
+        """There is a link to this peer: say where we hear users, then whom."""
+        peer = self._peers.get(id_)
+        if peer is None:
+            return
+        peer.linked, peer.since, peer.leaves, peer.asked = True, now, math.inf, False
+        peer.owed.clear()
+        peer.digest_due = now
+        self.flush(now)  # what is known now goes with the digest
+        self._said = self._said or self._our_reach()
+        self._context.emit(Tell(id_, self._said))
+        self.assign(now)
+
+    def unlinked(self, id_: RelayId, now: float) -> None:
+        """The link is gone: its users stay for a while, and what it did for segments is another's part."""
+        peer = self._peers.get(id_)
+        if peer is None or not peer.linked:
+            return
+        peer.linked, peer.since = False, now
+        peer.leaves = now + self._context.settings.keep_users
+        peer.owed.clear()
+        peer.digest_due = math.inf
+        self._pending.update(dict.fromkeys(self._settling.contested))
+        for other in self._peers.linked:  # whom another one tells of, too
+            self._pending.update(dict.fromkeys(peer.copy.rows.keys() & other.copy.rows.keys()))
+        self.assign(now)
+
+    def _forget(self, peer: Peer) -> None:
+        """Nothing that it told counts any more."""
+        self._pending.update(dict.fromkeys(peer.copy.rows))
+        peer.copy = Copy()
+        peer.leaves = math.inf
+        peer.linked = False
+        self._context.emit(PeerForgotten(peer.id))
+
+    def restore(self, id_: RelayId, rows: Iterable[Row], age: float, now: float) -> None:
+        """Who was told before a restart, if that is not too long ago. Where the peer hears users, its rows say."""
+        peer = self._peers.get(id_)
+        left = self._context.settings.keep_users - age
+        if peer is None or left <= 0:
+            return
+        for row in islice(rows, MOST_TOLD):
+            peer.copy.put(row)
+        heard = {row.address.rpartition(".")[0] + ".*": None for row in peer.copy.rows.values()}
+        peer.reach = Reach((), tuple(heard), (), False)
+        self._believe(peer, now)
+        peer.leaves = now + left
+
+    # -- our part of the segments ------------------------------------------------------------------------------------
+
+    def assign(self, now: float) -> None:
+        """Find out anew which segments we serve and sweep; what was a peer's part until now is told everything."""
+        context = self._context
+        realms = [(peer.id, peer.realm) for peer in self._peers.linked if peer.realm is not None]
+        taken = []
+        for segment in context.segments.all:
+            ours = holder(segment, self._settling.me, context.can_speak, realms) == self._settling.me
+            if ours and not segment.served:
+                taken.append(segment)
+            segment.served = ours
+        self._announcer.rounds.take_over(taken)
+        self._holds = now < self._started + LINKED_WITHIN and any(not p.linked for p in self._peers.values())
+        self._sweep.readdress(self.swept(), now)
+
+    def swept(self) -> list[Segment]:
+        """The remote segments whose addresses it is our part to ask."""
+        return [] if self._holds else [s for s in self._context.segments.remote if s.served]
+
+    def readdress(self, now: float) -> None:
+        """Our segments are others now."""
+        for peer in self._peers.values():
+            self._claim(peer)
+        self.assign(now)
+        self._say_reach()
+
+    def _our_reach(self) -> Reach:
+        segments = self._context.segments
+        local = tuple(s.name for s in segments.local)
+        also = tuple(n for s in segments.local if s.interface for n in s.interface.also)
+        remote = tuple(s.name for s in segments.remote)
+        pointed = tuple(s.name for s in segments.pointed if s.groups)
+        return Reach(local + also, remote, pointed, self._context.can_speak)
+
+    def _say_reach(self) -> None:
+        reach = self._our_reach()
+        if reach != self._said:
+            self._said = reach
+            for peer in self._peers.linked:
+                self._context.emit(Tell(peer.id, reach))
+
+    # -- whom we tell of ---------------------------------------------------------------------------------------------
+
+    def changed(self, user: User, again: bool = False) -> None:
+        """Something is different about a user: if it is a home user, peers are told at the end of this call.
+
+        ``again``: also if it is not, because they asked.
+        """
+        if self._mine is not None and not user.is_relay:
+            before = self._dirty.get(user.key)
+            self._dirty[user.key] = user, again or (before is not None and before[1])
+
+    def flush(self, now: float) -> None:
+        """Tell what has changed."""
+        if not self._dirty or self._mine is None:
+            return
+        rows: list[Row] = []
+        gone: list[Key] = []
+        for key, (user, again) in self._dirty.items():
+            row = self._row(user)
+            before = self._mine.rows.get(key)
+            if row is None:
+                if self._mine.drop(key) is not None:
+                    gone.append(key)
+            elif before is None or not same(row, before):
+                self._mine.put(row)
+                rows.append(row)
+            elif again:
+                rows.append(before)
+        self._dirty.clear()
+        if any(user.segment.interface is None for user in map(self._user, map(row_key, rows)) if user):
+            self._say_reach()  # a client may be the first that was pointed at us from there
+        for start in range(0, max(len(rows), len(gone)), TOGETHER):
+            part = slice(start, start + TOGETHER)
+            news = Changes(tuple(rows[part]), tuple(gone[part]))
+            for peer in self._peers.linked:
+                self._context.emit(Tell(peer.id, news))
+
+    def _user(self, key: Key) -> User | None:
+        return self._context.roster.by_key.get(key)
+
+    def _row(self, user: User) -> Row | None:
+        """What peers are to know of ``user``: nothing, if it is not ours and we do not contest it."""
+        if user.state is not State.ONLINE or self._user(user.key) is not user:
+            return None
+        if user.home:
+            return row_of(user, user.address, user.port, user.presence, user.claim)
+        there = user.candidate
+        return row_of(user, there.address, there.port, there.presence, 0) if there else None
+
+    # -- what is told to us ------------------------------------------------------------------------------------------
+
+    def hear(self, id_: RelayId, message: PeerMessage, now: float) -> None:
+        """A peer said this."""
+        peer = self._peers.get(id_)
+        if peer is None or not peer.linked:
+            self._context.count("dropped: said by no peer of ours")
+            return
+        self._handle[type(message)](peer, message, now)
+
+    def _reach(self, peer: Peer, reach: Reach, now: float) -> None:
+        peer.reach = reach
+        self._believe(peer, now)
+
+    def _believe(self, peer: Peer, now: float) -> None:
+        """Where ``peer`` hears users, as it says; users that it told of may have a place now."""
+        assert peer.reach is not None
+        try:
+            peer.realm = Realm(peer.reach)
+        except ValueError:
+            peer.realm = None
+            self._context.count("reaches of peers refused")
+        self._claim(peer)
+        self.assign(now)
+        self._pending.update(dict.fromkeys(peer.copy.rows))
+
+    def _claim(self, peer: Peer) -> None:
+        segments = self._context.segments
+        if peer.reach is None or peer.realm is None:
+            return
+        new = [segments.claim(text) for text in (*peer.reach.local, *peer.reach.remote, *peer.reach.pointed)]
+        if any(new):
+            for pointed in segments.pointed:
+                for user in list(pointed.users):
+                    self._context.roster.reseat(user, segments.of(user.address) or pointed)
+
+    def _digest(self, peer: Peer, digest: Digest, now: float) -> None:
+        if digest == peer.copy.digest():
+            peer.asked = False
+            peer.synced = now
+        elif not peer.asked:
+            peer.asked = True
+            self._context.count("digests of peers that differed")
+            self._context.emit(Tell(peer.id, peer.copy.marks()))
+        else:
+            peer.asked = False  # next time
+            self._context.count("digests of peers that differ after a repair")
+
+    def _marks(self, peer: Peer, marks: Marks, now: float) -> None:
+        """What differs there is sent bucket by bucket, as fast as the link takes it."""
+        if self._mine is not None:
+            self.flush(now)
+            peer.owed.extend(n for n in self._mine.differing(marks) if n not in peer.owed)
+            self.more(peer.id, now)
+
+    def more(self, id_: RelayId, now: float) -> None:
+        """The link to this peer is idle: the next bucket, and after the last one the digest that proves it."""
+        peer = self._peers.get(id_)
+        if peer is None or not peer.owed or self._mine is None:
+            return
+        bucket = peer.owed.popleft()
+        self._context.emit(Tell(id_, Rows(bucket, self._mine.bucket(bucket))))
+        if not peer.owed:
+            self._context.emit(Tell(id_, self._mine.digest()))
+
+    def _rows(self, peer: Peer, part: Rows, now: float) -> None:
+        rows = part.rows[: max(0, MOST_TOLD - len(peer.copy))]
+        changed, gone, strays = peer.copy.replace(part.bucket, rows)
+        if strays or len(rows) < len(part.rows):
+            self._context.count("rows of peers not taken")
+        self._told(peer, changed, gone, now)
+
+    def _changes(self, peer: Peer, changes: Changes, now: float) -> None:
+        rows = changes.rows[: max(0, MOST_TOLD - len(peer.copy))]
+        if len(rows) < len(changes.rows):
+            self._context.count("rows of peers not taken")
+        gone = []
+        for key in changes.gone:
+            row = peer.copy.drop(key)
+            if row is not None:
+                gone.append(key)
+                self._settling.doubt(key, row, now)
+        for row in rows:
+            peer.copy.put(row)
+        self._told(peer, rows, gone, now, fresh=True)
+
+    def _told(
+        self, peer: Peer, rows: Sequence[Row], gone: Sequence[Key], now: float, fresh: bool = False
+    ) -> None:
+        if not rows and not gone:
+            return
+        self._context.emit(PeerSaid(peer.id, tuple(rows), tuple(gone)))
+        keys = dict.fromkeys([*gone, *map(row_key, rows)])
+        if self._pending or len(keys) > MOST_AT_ONCE:
+            self._pending.update(keys)
+            return
+        for key in keys:
+            self._settling.settle(key, now, fresh)
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def sync(self, peers: Sequence[RelayId], now: float) -> None:
+        """A digest to these (all, if none is named) as soon as we know who is here."""
+        for peer in self._peers.linked:
+            if not peers or peer.id in peers:
+                peer.digest_due = now
+
+    def _say_if_learned(self, peer: Peer, now: float) -> None:
+        """The digest that is due. Not just after a start: whoever is not known again yet would be gone for all."""
+        if now < peer.digest_due or self._mine is None:
+            return
+        since = now - self._started
+        learned = (
+            since >= LEARNED
+            and not self._unsaid
+            and self._sweep.left == 0
+            and not self._context.roster.in_doubt
+        )
+        if learned or since >= LEARNED_AT_LAST:
+            every = self._context.settings.sync_every
+            peer.digest_due = now + every * self._context.chance.uniform(0.9, 1.1)
+            self.flush(now)
+            self._context.emit(Tell(peer.id, self._mine.digest()))
+        else:
+            peer.digest_due = now + LEARNED / 6
+
+    def next_due(self) -> float:
+        """When there is something to do."""
+        waiting = self._pending or self._unsaid or self._settling.round_due
+        due = self._tick + STEP if waiting else math.inf
+        if self._holds:
+            due = min(due, self._started + LINKED_WITHIN)
+        due = min(due, *self._settling.contested.values(), math.inf, math.inf)
+        return min([due, *(min(peer.digest_due, peer.leaves) for peer in self._peers.values())])
+
+    def tick(self, now: float) -> None:
+        """Whatever is due."""
+        if not self._peers and not self._pending:
+            return
+        for peer in self._peers.values():
+            if now >= peer.digest_due:
+                self._say_if_learned(peer, now)
+            if now >= peer.leaves:
+                self._forget(peer)
+        self._settling.expire(now)
+        if self._holds and now >= self._started + LINKED_WITHIN:
+            self.assign(now)
+        if now - self._tick >= STEP / 2:
+            self._tick = now
+            for _ in range(min(HELPING, len(self._unsaid))):
+                self.changed(self._unsaid.popleft())
+            for key in list(islice(self._pending, HELPING)):
+                del self._pending[key]
+                self._settling.settle(key, now)
+            if self._settling.round_due and not self._pending and not self._announcer.rounds.under_way:
+                self._settling.round_due = False
+                self._announcer.rounds.everything()
+
+    # -- shown ---------------------------------------------------------------------------------------------------------
+
+    def rows(self, now: float) -> list[PeerRow]:
+        """Every member but us."""
+        return [
+            PeerRow(
+                id=peer.id,
+                name=peer.name,
+                linked=peer.linked,
+                since=now - peer.since,
+                users=len(peer.copy),
+                owed=len(peer.owed),
+                synced=None if peer.synced is None else now - peer.synced,
+                local=list(peer.reach.local) if peer.reach else [],
+                remote=list(peer.reach.remote) if peer.reach else [],
+            )
+            for peer in self._peers.values()
+        ]

@@ -1,0 +1,291 @@
+"""Who is where, by our own ears and by the words of peers. Rules kept here (design section Versions): first hand beats
+hearsay at one address; at two addresses the greater claim counts, and whoever hears the user asks it first; the one
+address that answers stays, and the second live one is a twin.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from camrelay.relay.context import Bucket
+from camrelay.relay.outputs import Twin, UserChanged, UserJoined, UserMoved, UserYielded
+from camrelay.relay.registrar import differs
+from camrelay.relay.roster import MAX_USERS, State, User, key_of
+from camrelay.relay.telling import said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from camrelay.ipmsg.presence import Presence
+    from camrelay.relay.announce import Announcer
+    from camrelay.relay.context import Context
+    from camrelay.relay.liveness import Liveness
+    from camrelay.relay.messages import RelayId, Row
+    from camrelay.relay.peers import Peers, Told
+    from camrelay.relay.registrar import Registrar
+    from camrelay.relay.roster import Key
+    from camrelay.relay.segment import Segment
+
+AT_ONCE = 300.0  # users announced one by one when many are told of; the others with one round for all
+OURS = MAX_USERS // 4  # places in the roster that no peer can take
+ANSWERED_WITHIN = 20.0  # seconds: four questions take up to 6.8, the way there and back the rest
+MAX_BLOCKED = 4_096  # users told at an address where somebody else lives
+
+
+class Settling:
+    """``changed(user)`` is called with home users that peers are to hear of anew."""
+
+    def __init__(
+        self,
+        context: Context,
+        peers: Peers,
+        registrar: Registrar,
+        announcer: Announcer,
+        liveness: Liveness,
+        now: float,
+    ) -> None:
+        self._context = context
+        self._peers = peers
+        self._registrar = registrar
+        self._announcer = announcer
+        self._liveness = liveness
+        self._pace = Bucket(AT_ONCE, AT_ONCE, now)
+        self._blocked: dict[str, set[Key]] = {}  # by the address where somebody else lives
+        self.me: RelayId = ""
+        self.round_due = False  # somebody was not announced one by one
+        self.contested: dict[
+            Key, float
+        ] = {}  # users of peers that we heard elsewhere, and how long that counts
+        self.changed: Callable[..., None] = lambda *_: None
+
+    def settle(self, key: Key, now: float, fresh: bool = False) -> None:
+        """Something was told of this user, or is no longer. ``fresh``: it was just heard there."""
+        user = self._context.roster.by_key.get(key)
+        if user is not None and user.is_relay:
+            return
+        told = self._peers.best(key)
+        if user is None or user.state is State.OFFLINE:
+            if told is not None:
+                self._bring(user, key, told, now)
+        elif user.home:
+            if told is not None and told.peer.linked:
+                self._compare(user, told, now)
+        elif told is None or (user.candidate is not None and not told.peer.linked):
+            self._registrar.left(user, "exit" if told is None else "away", now)
+        elif told.row.address != user.address:
+            self._move(user, told, now)
+        else:
+            self._update(user, told, now)
+            if fresh and user.candidate is not None:
+                self.stays(user)
+
+    def claim_above(self, key: Key) -> int:
+        """The claim with which a user, heard by us alone, is ours."""
+        return self._peers.claim_above(key)
+
+    def contest(self, user: User, now: float) -> None:
+        """A peer's user was heard by us at another address: its relay asks it. One that is away cannot."""
+        if self._peers.best(user.key, live=True) is None:
+            self._registrar.left(user, "away", now)
+            return
+        self.contested[user.key] = now + ANSWERED_WITHIN
+        self.changed(user)
+
+    def doubt(self, key: Key, row: Row, now: float) -> None:
+        """A peer gave this user up. If we hear it there as well, we look ourselves."""
+        user = self._context.roster.by_key.get(key)
+        if user is not None and user.home and user.address == row.address:
+            self._liveness.suspect(user, now)
+
+    def expire(self, now: float) -> None:
+        """Contests that nobody answered are over."""
+        for key in [key for key, until in self.contested.items() if now >= until]:
+            del self.contested[key]
+            user = self._context.roster.by_key.get(key)
+            if user is not None and not user.home:
+                self.stays(user)
+
+    def freed(self, address: str, now: float) -> None:
+        """Nobody lives at ``address`` any more."""
+        for key in self._blocked.pop(address, ()):
+            self.settle(key, now)
+
+    def stays(self, user: User) -> None:
+        """Still alive where its relay says, and here: a twin, which we do not claim."""
+        if user.candidate is not None:
+            self.twin(user, user.candidate.address)
+            user.candidate = None
+            self.contested.pop(user.key, None)
+            self.changed(user)
+
+    def twin(self, user: User, other: str) -> None:
+        """One name, two live addresses."""
+        if user.twin != other:
+            user.twin = other
+            self._context.count("twins")
+            self._context.emit(Twin(user, other))
+
+    def answered(self, user: User) -> None:
+        """A home user, whom a peer heard elsewhere, answered us from its own address: it stays, and all are told.
+
+        A peer that claims more is outbid once; what it says after having asked, too, counts (see ``_compare``).
+        """
+        other, user.rival = user.rival, None
+        if other is None:
+            return
+        self.twin(user, other)
+        told = self._peers.best(user.key, live=True)
+        if told is not None and told.row.address != user.address and told.rank > (user.claim, self.me):
+            user.claim = told.row.claim + 1
+        self.changed(user, True)
+
+    # -- home users ----------------------------------------------------------------------------------------------
+
+    def _compare(self, user: User, told: Told, now: float) -> None:
+        """A peer tells of a user that we hear ourselves."""
+        row = told.row
+        if user.state is State.UNVERIFIED:
+            self._yield(user, told, now)
+        elif row.address == user.address:
+            user.rival = None
+            if row.claim > user.claim:
+                user.claim = row.claim
+                self.changed(user)
+        elif row.claim == 0 or user.twin != row.address:
+            user.rival = row.address
+            self._liveness.suspect(user, now)
+        elif told.rank > (user.claim, self.me):
+            self._yield(user, told, now)
+
+    def _yield(self, user: User, told: Told, now: float) -> None:
+        """The user is the peer's from now on."""
+        self.listen(user, False)
+        user.state = State.ONLINE
+        user.candidate = None
+        user.rival = None
+        self._context.emit(UserYielded(user))
+        self.changed(user)
+        if told.row.address != user.address:
+            self._move(user, told, now)
+        else:
+            self._update(user, told, now)
+
+    def listen(self, user: User, home: bool) -> None:
+        """Do we hear this user first hand?"""
+        if user.home is not home:
+            self._context.roster.listen(user, home)
+
+    def gave_up(self, user: User, now: float) -> bool:
+        """A home user is gone from its address, as far as we can hear. Is it there, or elsewhere, for a peer?"""
+        told = self._peers.best(user.key, live=True) if user.home else None
+        if told is None:
+            return False
+        self._yield(user, told, now)
+        return user.state is State.ONLINE
+
+    # -- users by the word of a peer -----------------------------------------------------------------------------
+
+    def _bring(self, user: User | None, key: Key, told: Told, now: float) -> None:
+        """The user comes, or comes back."""
+        found = self._place(key, told, now)
+        if found is None:
+            return
+        segment, presence, datagram = found
+        row = told.row
+        if user is None:
+            if len(self._context.roster) >= MAX_USERS - OURS:
+                self._context.count("users of peers not taken: roster full")
+                return
+            user = User(presence, datagram, row.address, row.port, segment, now)
+            user.home = False
+            self._context.roster.add(user)
+        else:
+            self._seat(user, row, segment, presence, datagram, now)
+            user.joined = now
+        user.claim = row.claim
+        self._context.emit(UserJoined(user))
+        self._announce(user, now)
+
+    def _place(self, key: Key, told: Told, now: float) -> tuple[Segment, Presence, bytes] | None:
+        """Where, and as what, the user can be seated; None if it cannot."""
+        row = told.row
+        segment = self._context.segments.of(row.address)
+        if segment is None:
+            self._context.count("users of peers not taken: address is nobody's or ours")
+            return None
+        if not self._free(key, told, now):
+            return None
+        presence, datagram = said(row)
+        if key_of(presence) != key or presence.kind.value == "camrelay":
+            self._context.count("users of peers not taken: name cannot be written")
+            return None
+        return segment, presence, datagram
+
+    def _free(self, key: Key, told: Told, now: float) -> bool:
+        """May the user have its address? Somebody whom we hear there is asked, and stays if it answers."""
+        address = told.row.address
+        sitting = self._context.roster.at.get(address)
+        if sitting is None or sitting.key == key:
+            return True
+        if sitting.home:
+            self._liveness.suspect(sitting, now)
+        else:
+            other = self._peers.best(sitting.key)
+            here = other is not None and other.row.address == address
+            if other is None or not here or (told.peer.linked, *told.rank) > (other.peer.linked, *other.rank):
+                self._registrar.replaced(sitting, now)
+                self._block(address, sitting.key)
+                return True
+        self._block(address, key)
+        return False
+
+    def _block(self, address: str, key: Key) -> None:
+        if address in self._blocked or len(self._blocked) < MAX_BLOCKED:
+            self._blocked.setdefault(address, set()).add(key)
+
+    def _seat(
+        self, user: User, row: Row, segment: Segment, presence: Presence, datagram: bytes, now: float
+    ) -> None:
+        """The user, seated nowhere, lives where ``row`` says."""
+        roster = self._context.roster
+        roster.leave_gone(user)
+        user.address, user.port, user.segment = row.address, row.port, segment
+        user.say(presence, datagram)
+        user.state = State.ONLINE
+        user.home = False
+        user.heard = now
+        user.claim = row.claim
+        user.twin = None
+        roster.seat(user)
+
+    def _move(self, user: User, told: Told, now: float) -> None:
+        """The user, not heard by us, lives at another address now."""
+        was = user.address
+        found = self._place(user.key, told, now)
+        if found is None:
+            self._registrar.left(user, "moved", now)
+            return
+        self._context.roster.unseat(user)
+        self._announcer.farewell(user, was, now)
+        self._seat(user, told.row, *found, now)
+        self._context.emit(UserMoved(user, was))
+        self._announce(user, now)
+        self.freed(was, now)
+
+    def _update(self, user: User, told: Told, now: float) -> None:
+        """The user, not heard by us, may say something else of itself."""
+        row = told.row
+        user.claim = row.claim
+        user.port = row.port
+        user.heard = now
+        presence, datagram = said(row)
+        if key_of(presence) == user.key and differs(presence, user.presence):
+            self._context.roster.say(user, presence, datagram)
+            self._context.emit(UserChanged(user))
+            self._announce(user, now)
+
+    def _announce(self, user: User, now: float) -> None:
+        if self._pace.take(now):
+            self._announcer.announce(user, now)
+        else:
+            self.round_due = True
