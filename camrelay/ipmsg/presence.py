@@ -6,7 +6,8 @@ known. Where a UTF-8 trailer is present its names win over header, body and grou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from camrelay.ipmsg import trailer as trailers
 from camrelay.ipmsg.charset import agreeing, decode, encode, exactly, guess, is_utf8, surely_utf8
@@ -14,6 +15,9 @@ from camrelay.ipmsg.command import MODE_MASK, NEVER_ANNOUNCED, OPTION_MASK, Comm
 from camrelay.ipmsg.kind import Kind, edition, recognise
 from camrelay.ipmsg.packet import Packet, build
 from camrelay.ipmsg.trailer import NAME_LIMIT, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Kind", "Presence", "announce", "own", "read", "told"]
 
@@ -31,8 +35,16 @@ _OF_THE_USER = OPTION_MASK & ~int(NEVER_ANNOUNCED) & ~_UTF8
 _ANSENTRY = int(Command.ANSENTRY)
 _SELF = " (camrelay)"  # what makes our nick explain itself
 
+OPENED = 64  # of those that are kept small, looked into lately
+
 # Commands whose body is a nick and whose extra begins with a group. Others carry names in the header only.
 _WITH_NICK = frozenset((*range(Command.NOOPERATION, Command.BR_ABSENCE + 1), 0x10, 0x18))  # and BR_ISGETLIST
+
+
+Sent = tuple[
+    bytes, bytes, bytes, bytes, bytes
+]  # logon, host, nick, group; trailer from its LF up to a NUL, or b""
+Value = TypeVar("Value", int, str, bytes)
 
 
 class Presence:
@@ -44,41 +56,33 @@ class Presence:
     kind      the client's family
     edition   what the client calls itself, for people ("4.99r3 x64", "iptux 0.8.3", "lbt6_0")
     charset   of the bytes above; proven: trailer, UTF8OPT or the bytes themselves leave no doubt about it
+    is_ascii  the bytes of all names read the same in every charset
     logon_text, host_text, nick_text, group_text    at most NAME_LIMIT characters, no control characters
     key       who this is: (logon, host), case folded
     """
 
     __slots__ = (
+        "_charset",
         "_codepage",
         "_known",
-        "_trailer",
-        "charset",
+        "_sent",
+        "_tail",
+        "_texts",
         "edition",
-        "group",
-        "group_text",
-        "host",
-        "host_text",
+        "is_ascii",
         "key",
         "kind",
-        "logon",
-        "logon_text",
-        "nick",
-        "nick_text",
         "options",
         "parts",
-        "proven",
         "version",
     )
 
-    charset: str
+    _sent: Sent
+    _texts: tuple[str, str, str, str]
     edition: str
-    group_text: str
-    host_text: str
+    is_ascii: bool
     key: tuple[str, str]
     kind: Kind
-    logon_text: str
-    nick_text: str
-    proven: bool
 
     def __init__(
         self,
@@ -94,42 +98,101 @@ class Presence:
         known: str,
     ) -> None:
         self.version = version
-        self.logon = logon
-        self.host = host
-        self.nick = nick
-        self.group = group
         self.parts = parts
         self.options = options
-        self._trailer = trailer  # from its leading LF up to a NUL, b"" if there is none
+        self._sent = (logon, host, nick, group, trailer)
         self._codepage = codepage
         self._known = known
+        self._charset: tuple[str, bool] | None = None
+        self._tail: bytes | None = None  # b"": of a packet; once settled, what ``_sent`` is read from
 
     if not TYPE_CHECKING:  # asked for a slot that was not set yet: find it once, then it is there
 
         def __getattr__(self, name: str) -> Any:
-            find = _FINDERS.get(name)
-            if find is None:
+            if name not in _LATER:
                 raise AttributeError(name)
-            find(self)
+            if self._tail:  # settled
+                found = getattr(_opened(self), name)
+                if name == "is_ascii":
+                    self.is_ascii = found
+                return found
+            _FINDERS[name](self)
             return object.__getattribute__(self, name)
 
-    def forget_texts(self) -> None:
-        """Keep neither key nor texts that were looked up: 400 bytes, found again when asked for."""
-        for name in ("key", "logon_text", "host_text", "nick_text", "group_text"):
-            try:
-                delattr(self, name)
-            except AttributeError:
-                continue
+    def settled(self, tail: bytes) -> Presence:
+        """The same, to be kept for long, where ``tail`` is kept anyway: the packet behind VER and number.
+
+        Names, texts and key are looked up there each time they are asked for, but for the last few users: 600 bytes
+        less for each of all the others. Of one that was made here, and is not just what ``tail`` says, nothing changes.
+        """
+        if self._tail is None and self._sent != _reread(tail):
+            return self
+        kept = Presence.__new__(Presence)
+        kept.version, kept.parts, kept.options = _same(self.version), _same(self.parts), _same(self.options)
+        kept.kind = self.kind
+        kept._codepage, kept._known, kept._charset = self._codepage, _same(self._known), self._charset
+        kept._tail = tail
+        return kept
 
     def anew(self) -> Presence:
-        """The same, with nothing looked up yet."""
-        sent = (self.version, self.logon, self.host, self.nick, self.group, self.parts)
-        return Presence(*sent, self.options, self._trailer, self._codepage, self._known)
+        """The same with no text looked up yet; to be asked, and not to be kept."""
+        logon, host, nick, group, trailer = _reread(self._tail) if self._tail else self._sent
+        names = (logon, host, nick, group)
+        new = Presence(self.version, *names, self.parts, self.options, trailer, self._codepage, self._known)
+        new._charset = self._charset
+        if self._tail:
+            new.kind = self.kind
+        return new
 
     @property
-    def is_ascii(self) -> bool:
-        """Do the bytes of all names read the same in every charset?"""
-        return all(map(bytes.isascii, (self.logon, self.host, self.nick, self.group)))
+    def logon(self) -> bytes:
+        """As sent, as the three that follow."""
+        return self._sent[0]
+
+    @property
+    def host(self) -> bytes:
+        """The name of the machine."""
+        return self._sent[1]
+
+    @property
+    def nick(self) -> bytes:
+        """What people see; empty: the logon."""
+        return self._sent[2]
+
+    @property
+    def group(self) -> bytes:
+        """Under which the nick is listed."""
+        return self._sent[3]
+
+    @property
+    def logon_text(self) -> str:
+        """Never empty, and without a colon, as the next."""
+        return self._texts[0]
+
+    @property
+    def host_text(self) -> str:
+        """The name of the machine."""
+        return self._texts[1]
+
+    @property
+    def nick_text(self) -> str:
+        """What people see; empty: the logon."""
+        return self._texts[2]
+
+    @property
+    def group_text(self) -> str:
+        """Under which the nick is listed."""
+        return self._texts[3]
+
+    @property
+    def charset(self) -> str:
+        """Of the bytes as sent."""
+        return (self._charset or _find_charset(self))[0]
+
+    @property
+    def proven(self) -> bool:
+        """Is there no doubt about it?"""
+        return (self._charset or _find_charset(self))[1]
 
     @property
     def abilities(self) -> int:
@@ -139,7 +202,7 @@ class Presence:
     @property
     def line(self) -> str:
         """The value of the trailer's ``VS:`` line, "" if there is none."""
-        return clean(decode(trailers.version(self._trailer), "utf-8"))
+        return clean(decode(trailers.version(self._sent[4]), "utf-8"))
 
     def __repr__(self) -> str:
         return f"<Presence {self.logon_text}@{self.host_text} {self.kind} {self.options:#x}>"
@@ -151,6 +214,15 @@ def read(packet: Packet, codepage: str = "cp932", known: str = "") -> Presence:
     For any command; nick, group and parts are empty where the command carries none.
     """
     version, _, logon, host, command, body, extra = packet
+    nick, group, parts, trailer = _said(command, body, extra)
+    options = command & OPTION_MASK
+    presence = Presence(version, logon, host, nick, group, parts, options, trailer, codepage, known)
+    presence._tail = b""
+    return presence
+
+
+def _said(command: int, body: bytes, extra: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """Nick, group, parts and trailer."""
     if len(extra) > EXTRA_LIMIT or len(body) > BODY_LIMIT:
         body, extra = body[:BODY_LIMIT], extra[:EXTRA_LIMIT]
     group, _, parts = extra.partition(b"\0")
@@ -166,8 +238,15 @@ def read(packet: Packet, codepage: str = "cp932", known: str = "") -> Presence:
         trailer, group, parts = group, b"", b""
     if command & MODE_MASK not in _WITH_NICK:
         body = group = parts = b""
-    options = command & OPTION_MASK
-    return Presence(version, logon, host, body, group, parts, options, trailer, codepage, known)
+    return body, group, parts, trailer
+
+
+def _reread(tail: bytes) -> Sent:
+    """What was sent, by the packet behind VER and number."""
+    head, _, extra = tail.partition(b"\0")
+    logon, host, command, body = head.split(b":", 3)
+    nick, group, _, trailer = _said(int(command), body, extra)
+    return logon, host, nick, group, trailer
 
 
 def announce(
@@ -222,7 +301,7 @@ def own(
         codepage="utf-8",
         known="utf-8",
     )
-    presence.charset, presence.proven = "utf-8", True
+    presence._charset = "utf-8", True
     return presence
 
 
@@ -238,17 +317,17 @@ def told(
     logon, host, nick, group = (encode(name, charset) for name in names)
     trailer = trailers.write(names, line) if options & _CAPUTF8 else b""
     presence = Presence(version, logon, host, nick, group, parts, options, trailer, charset, charset)
-    presence.charset, presence.proven = charset, True
+    presence._charset = charset, True
     return presence
 
 
 def _names(presence: Presence, charset: str | None) -> tuple[bytes, bytes, bytes, bytes]:
     """Logon, host, nick and group for the wire: as sent where ``charset`` asks for that, else encoded."""
-    sent = (presence.logon, presence.host, presence.nick, presence.group)
-    verbatim = charset is None or (charset == presence.charset and not presence._trailer)
+    sent, trailer = presence._sent[:4], presence._sent[4]
+    verbatim = charset is None or (charset == presence.charset and not trailer)
     if verbatim and max(map(len, sent)) <= NAME_LIMIT:
         return sent
-    texts = (presence.logon_text, presence.host_text, presence.nick_text, presence.group_text)
+    texts = presence._texts
     logon, host, nick, group = (
         raw if verbatim and len(raw) <= NAME_LIMIT else encode(text, charset or presence.charset)
         for raw, text in zip(sent, texts, strict=True)
@@ -258,47 +337,53 @@ def _names(presence: Presence, charset: str | None) -> tuple[bytes, bytes, bytes
 
 def _trailer(presence: Presence, *, named: bool) -> bytes:
     """What this user's program would put behind the group, with the NUL before it."""
-    nick = presence.nick_text or presence.logon_text if named else ""
-    names = (presence.logon_text, presence.host_text, nick, presence.group_text) if named else None
+    names = None
+    if named:
+        logon, host, nick, group = presence._texts
+        names = (logon, host, nick or logon, group)
     lines = trailers.write(names, presence.line)
     return b"\0" + lines if lines else b""
 
 
 def _find_kind(presence: Presence) -> None:
-    line, dictionaries = trailers.version(presence._trailer), bool(presence.options & _CAPIPDICT)
+    line, dictionaries = trailers.version(presence._sent[4]), bool(presence.options & _CAPIPDICT)
     presence.kind = recognise(presence.version, presence.parts, line, dictionaries)
 
 
 def _find_edition(presence: Presence) -> None:
-    presence.edition = clean(edition(presence.version, trailers.version(presence._trailer)))
+    presence.edition = clean(edition(presence.version, trailers.version(presence._sent[4])))
+
+
+def _find_ascii(presence: Presence) -> None:
+    presence.is_ascii = all(map(bytes.isascii, presence._sent[:4]))
 
 
 def _find_texts(presence: Presence) -> None:
     """The four texts: lines of the trailer where there are valid ones, else the bytes in their charset."""
-    sent = (presence.logon, presence.host, presence.nick, presence.group)
-    logon, host, presence.nick_text, presence.group_text = (
+    sent, trailer = presence._sent[:4], presence._sent[4]
+    logon, host, nick, group = (
         clean(decode(raw, presence.charset) if text is None else text)
-        for raw, text in zip(sent, trailers.said(presence._trailer), strict=True)
+        for raw, text in zip(sent, trailers.said(trailer), strict=True)
     )
     # As a header would carry them: no ":" and never empty.
-    presence.logon_text = logon.replace(":", ";") or "?"
-    presence.host_text = host.replace(":", ";") or "?"
+    presence._texts = logon.replace(":", ";") or "?", host.replace(":", ";") or "?", nick, group
 
 
-def _find_charset(presence: Presence) -> None:
-    presence.charset, presence.proven = _charset(presence)
+def _find_charset(presence: Presence) -> tuple[str, bool]:
+    """The charset of the bytes as sent, and whether that is beyond doubt; remembered."""
+    found = presence._charset = _charset(_opened(presence) if presence._tail else presence)
+    return found
 
 
 def _charset(presence: Presence) -> tuple[str, bool]:
-    """The charset of the bytes as sent, and whether that is beyond doubt."""
     known, codepage, kind = presence._known, presence._codepage, presence.kind.charsets
-    sent = (presence.logon, presence.host, presence.nick, presence.group)
+    sent, trailer = presence._sent[:4], presence._sent[4]
     names = b"\n".join(sent)
     if presence.options & _UTF8 and exactly(names, "utf-8") is not None:
         return "utf-8", True
     if names.isascii():
         return known or (*kind, codepage)[0], False
-    proven = agreeing(zip(sent, trailers.said(presence._trailer), strict=True), (known, codepage, *kind))
+    proven = agreeing(zip(sent, trailers.said(trailer), strict=True), (known, codepage, *kind))
     if proven:
         return proven, True
     charset = guess(names, codepage, known=known, kind=kind)
@@ -306,7 +391,7 @@ def _charset(presence: Presence) -> tuple[str, bool]:
 
 
 def _find_key(presence: Presence) -> None:
-    logon, host, trailer = presence.logon, presence.host, presence._trailer
+    logon, host, _, _, trailer = presence._sent
     # Nearly always: plain names, repeated by the trailer if there is one. Many times faster than the texts.
     if logon.isascii() and host.isascii() and (not trailer or trailers.repeats(trailer, logon, host)):
         key = (logon.decode("ascii").casefold(), host.decode("ascii").casefold())
@@ -316,14 +401,23 @@ def _find_key(presence: Presence) -> None:
     presence.key = (presence.logon_text.casefold(), presence.host_text.casefold())
 
 
-_FINDERS = {
-    "kind": _find_kind,
+@lru_cache(OPENED)
+def _opened(presence: Presence) -> Presence:
+    """One that is settled, with what was looked up in it lately."""
+    return presence.anew()
+
+
+@lru_cache(1024)
+def _same(value: Value) -> Value:
+    """One object for what thousands of users say alike."""
+    return value
+
+
+_FINDERS: dict[str, Callable[[Presence], object]] = {
+    "_texts": _find_texts,
     "edition": _find_edition,
-    "charset": _find_charset,
-    "proven": _find_charset,
-    "logon_text": _find_texts,
-    "host_text": _find_texts,
-    "nick_text": _find_texts,
-    "group_text": _find_texts,
+    "is_ascii": _find_ascii,
     "key": _find_key,
+    "kind": _find_kind,
 }
+_LATER = frozenset((*_FINDERS, "_sent"))

@@ -10,6 +10,7 @@ from camrelay.ipmsg.command import Command
 from camrelay.ipmsg.presence import announce, own
 from camrelay.relay.identity import ABILITIES, host_of, identify, logon_of
 from camrelay.relay.outputs import Output, Transmit
+from camrelay.relay.sharing import Sharing
 
 if TYPE_CHECKING:
     import random
@@ -36,6 +37,7 @@ class Context:
         can_speak: bool,
     ) -> None:
         self.settings = settings
+        self.sharing = Sharing(settings.shares)
         self.segments = segments
         self.roster = roster
         self.own: Presence

@@ -5,6 +5,7 @@ Rule kept here: equal rows give equal numbers in every process, and a change cos
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 def row_key(row: Row) -> Key:
     """Who this is, as ``roster.key_of`` says it of the same user."""
-    return plain((row.logon.casefold(), row.host.casefold()))
+    logon, host = row[0].casefold(), row[1].casefold()
+    return plain((logon, host)) if logon[-1:] == ">" else (logon, host)
 
 
 def bucket_of(key: Key) -> int:
@@ -29,14 +31,21 @@ def bucket_of(key: Key) -> int:
 
 
 def mark_of(row: Row) -> int:
-    """64 bits that differ for rows that differ. No text of a row has a line break, so no two rows read the same."""
-    logon, host, nick, group, version, options, parts, line, charset, address, port, number, claim = row
-    said = (
-        f"{logon}\n{host}\n{nick}\n{group}\n{line}\n{charset}\n{address}\n"
-        f"{port} {options} {number} {claim} {len(version)}\n"
-    )
-    text = said.encode("utf-8", "surrogatepass") + version + parts
-    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
+    """64 bits that differ for rows that differ."""
+    # No text of a row has a line break, and what many users share comes last: no two rows read the same.
+    said = f"{row[0]}\n{row[1]}\n{row[2]}\n{row[9]}\n{row[11]}\n{_rest(row[3:9], row[10], row[12])}"
+    return _number(blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+_number = int.from_bytes
+
+
+@lru_cache(maxsize=4096)
+def _rest(middle: tuple[str, bytes, int, bytes, str, str], port: int, claim: int) -> str:
+    """What many users have in common, as text."""
+    group, version, options, parts, line, charset = middle
+    numbers = f"{port} {options} {claim} {len(version)}"
+    return f"{group}\n{line}\n{charset}\n{numbers}\n{(version + parts).decode('latin-1')}"
 
 
 class Copy:
@@ -56,20 +65,12 @@ class Copy:
     def put(self, row: Row) -> Row | None:
         """Take in what is said of a user now; returns what was said before."""
         key = row_key(row)
-        return self._put(key, bucket_of(key), row)
-
-    def _put(self, key: Key, n: int, row: Row) -> Row | None:
         before = self.rows.get(key)
-        if before == row:
-            return before
-        mark = mark_of(row)
-        if before is None:
+        if before != row:
+            n = bucket_of(key)
+            self._note(n, mark_of(row) if before is None else mark_of(row) ^ mark_of(before))
             self._keys[n][key] = None
-        else:
-            mark ^= mark_of(before)
-        self.rows[key] = row
-        self._marks[n] ^= mark
-        self._mark ^= mark
+            self.rows[key] = row
         return before
 
     def drop(self, key: Key) -> Row | None:
@@ -77,10 +78,8 @@ class Copy:
         before = self.rows.pop(key, None)
         if before is not None:
             n = bucket_of(key)
+            self._note(n, mark_of(before))
             del self._keys[n][key]
-            mark = mark_of(before)
-            self._marks[n] ^= mark
-            self._mark ^= mark
         return before
 
     def digest(self) -> Digest:
@@ -116,5 +115,17 @@ class Copy:
         gone = [key for key in self._keys[n] if key not in now]
         for key in gone:
             self.drop(key)
-        changed = [row for key, row in now.items() if self._put(key, n, row) != row]
+        known, changed, mark = self.rows, [], 0
+        for key, row in now.items():
+            before = known.get(key)
+            if before != row:
+                mark ^= mark_of(row) if before is None else mark_of(row) ^ mark_of(before)
+                known[key] = row
+                changed.append(row)
+        self._keys[n] = dict.fromkeys(now)
+        self._note(n, mark)
         return changed, gone, strays
+
+    def _note(self, n: int, mark: int) -> None:
+        self._marks[n] ^= mark
+        self._mark ^= mark

@@ -7,7 +7,6 @@ number, finds what differs: on each new link and every ``sync_every``. Only part
 from __future__ import annotations
 
 import math
-from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,8 @@ from camrelay.relay.duty import Realm, holder
 from camrelay.relay.messages import Changes, Digest, Marks, Reach, Row, Rows
 from camrelay.relay.outputs import PeerForgotten, PeerSaid, Tell
 from camrelay.relay.peers import MOST_TOLD, Peer
-from camrelay.relay.roster import State, User
+from camrelay.relay.publishing import Publishing
 from camrelay.relay.snapshot import PeerRow
-from camrelay.relay.telling import row_of, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
 STEP = 0.02  # seconds between two helpings of what is settled
 HELPING = 200  # users in one: some 10 ms
-TOGETHER = 256  # rows in one message of changes
 LEARNED = 6.0  # seconds after a start: local clients take 4.1 s to answer, and we know who is here
 LEARNED_AT_LAST = 300.0  # if the sweep takes long, or users who were here before do not answer
 LINKED_WITHIN = 10.0  # seconds after a start in which peers link, so that we do not sweep what they cover
@@ -59,13 +56,9 @@ class Peering:
         self._announcer = announcer
         self._sweep = sweep
         self._started = self._tick = now
-        self._mine: Copy | None = None  # whom we tell of; made when the fleet begins
-        self._dirty: dict[
-            Key, tuple[User, bool]
-        ] = {}  # home users to be told anew; True: even if nothing changed
-        self._unsaid: deque[User] = deque()  # who was here when the fleet began
+        self._publishing = Publishing(context, peers)
+        self.dirty = self._publishing.dirty  # is there anything to flush?
         self._pending: dict[Key, None] = {}  # users to be settled, in helpings
-        self._said: Reach | None = None
         self._holds = False  # is the sweep held back until peers have linked?
         self._handle: dict[type, Callable[..., None]] = {
             Reach: self._reach,
@@ -74,7 +67,7 @@ class Peering:
             Rows: self._rows,
             Changes: self._changes,
         }
-        settling.changed = self.changed
+        settling.changed = self._publishing.changed
 
     # -- members and links -----------------------------------------------------------------------------------------
 
@@ -86,19 +79,16 @@ class Peering:
         for peer in [peer for id_, peer in self._peers.items() if id_ not in members]:
             self._forget(peer)
             del self._peers[peer.id]
-        if self._peers and self._mine is None:
-            self._mine = Copy()
-            self.begin(now)
-        elif not self._peers:
-            self._mine = None
-            self._dirty.clear()
-            self._unsaid.clear()
+        self._publishing.enlist()
         self.assign(now)
 
-    def begin(self, now: float) -> None:
-        """Everybody who is here now will be told of, in helpings."""
-        if self._mine is not None:
-            self._unsaid.extend(self._context.roster.by_key.values())
+    def begin(self) -> None:
+        """We start: whom we knew before is here."""
+        self._publishing.everybody()
+
+    def flush(self) -> None:
+        """What was decided is told."""
+        self._publishing.flush()
 
     def linked(self, id_: RelayId, now: float) -> None:
         """There is a link to this peer: say where we hear users, then whom."""
@@ -108,9 +98,8 @@ class Peering:
         peer.linked, peer.since, peer.leaves, peer.asked = True, now, math.inf, False
         peer.owed.clear()
         peer.digest_due = now
-        self.flush(now)  # what is known now goes with the digest
-        self._said = self._said or self._our_reach()
-        self._context.emit(Tell(id_, self._said))
+        self.flush()  # what is known now goes with the digest
+        self._publishing.say_reach(peer)
         self.assign(now)
 
     def unlinked(self, id_: RelayId, now: float) -> None:
@@ -173,71 +162,7 @@ class Peering:
         for peer in self._peers.values():
             self._claim(peer)
         self.assign(now)
-        self._say_reach()
-
-    def _our_reach(self) -> Reach:
-        segments = self._context.segments
-        local = tuple(s.name for s in segments.local)
-        also = tuple(n for s in segments.local if s.interface for n in s.interface.also)
-        remote = tuple(s.name for s in segments.remote)
-        pointed = tuple(s.name for s in segments.pointed if s.groups)
-        return Reach(local + also, remote, pointed, self._context.can_speak)
-
-    def _say_reach(self) -> None:
-        reach = self._our_reach()
-        if reach != self._said:
-            self._said = reach
-            for peer in self._peers.linked:
-                self._context.emit(Tell(peer.id, reach))
-
-    # -- whom we tell of ---------------------------------------------------------------------------------------------
-
-    def changed(self, user: User, again: bool = False) -> None:
-        """Something is different about a user: if it is a home user, peers are told at the end of this call.
-
-        ``again``: also if it is not, because they asked.
-        """
-        if self._mine is not None and not user.is_relay:
-            before = self._dirty.get(user.key)
-            self._dirty[user.key] = user, again or (before is not None and before[1])
-
-    def flush(self, now: float) -> None:
-        """Tell what has changed."""
-        if not self._dirty or self._mine is None:
-            return
-        rows: list[Row] = []
-        gone: list[Key] = []
-        for key, (user, again) in self._dirty.items():
-            row = self._row(user)
-            before = self._mine.rows.get(key)
-            if row is None:
-                if self._mine.drop(key) is not None:
-                    gone.append(key)
-            elif before is None or not same(row, before):
-                self._mine.put(row)
-                rows.append(row)
-            elif again:
-                rows.append(before)
-        self._dirty.clear()
-        if any(user.segment.interface is None for user in map(self._user, map(row_key, rows)) if user):
-            self._say_reach()  # a client may be the first that was pointed at us from there
-        for start in range(0, max(len(rows), len(gone)), TOGETHER):
-            part = slice(start, start + TOGETHER)
-            news = Changes(tuple(rows[part]), tuple(gone[part]))
-            for peer in self._peers.linked:
-                self._context.emit(Tell(peer.id, news))
-
-    def _user(self, key: Key) -> User | None:
-        return self._context.roster.by_key.get(key)
-
-    def _row(self, user: User) -> Row | None:
-        """What peers are to know of ``user``: nothing, if it is not ours and we do not contest it."""
-        if user.state is not State.ONLINE or self._user(user.key) is not user:
-            return None
-        if user.home:
-            return row_of(user, user.address, user.port, user.presence, user.claim)
-        there = user.candidate
-        return row_of(user, there.address, there.port, there.presence, 0) if there else None
+        self._publishing.say_reach()
 
     # -- what is told to us ------------------------------------------------------------------------------------------
 
@@ -289,20 +214,21 @@ class Peering:
 
     def _marks(self, peer: Peer, marks: Marks, now: float) -> None:
         """What differs there is sent bucket by bucket, as fast as the link takes it."""
-        if self._mine is not None:
-            self.flush(now)
-            peer.owed.extend(n for n in self._mine.differing(marks) if n not in peer.owed)
-            self.more(peer.id, now)
+        self.flush()
+        owed = self._publishing.of(peer).differing(marks)
+        peer.owed.extend(n for n in owed if n not in peer.owed)
+        self.more(peer.id)
 
-    def more(self, id_: RelayId, now: float) -> None:
+    def more(self, id_: RelayId) -> None:
         """The link to this peer is idle: the next bucket, and after the last one the digest that proves it."""
         peer = self._peers.get(id_)
-        if peer is None or not peer.owed or self._mine is None:
+        if peer is None or not peer.owed:
             return
         bucket = peer.owed.popleft()
-        self._context.emit(Tell(id_, Rows(bucket, self._mine.bucket(bucket))))
+        copy = self._publishing.of(peer)
+        self._context.emit(Tell(id_, Rows(bucket, copy.bucket(bucket))))
         if not peer.owed:
-            self._context.emit(Tell(id_, self._mine.digest()))
+            self._context.emit(Tell(id_, copy.digest()))
 
     def _rows(self, peer: Peer, part: Rows, now: float) -> None:
         rows = part.rows[: max(0, MOST_TOLD - len(peer.copy))]
@@ -348,26 +274,24 @@ class Peering:
 
     def _say_if_learned(self, peer: Peer, now: float) -> None:
         """The digest that is due. Not just after a start: whoever is not known again yet would be gone for all."""
-        if now < peer.digest_due or self._mine is None:
-            return
         since = now - self._started
         learned = (
             since >= LEARNED
-            and not self._unsaid
+            and not self._publishing.unsaid
             and self._sweep.left == 0
             and not self._context.roster.in_doubt
         )
         if learned or since >= LEARNED_AT_LAST:
             every = self._context.settings.sync_every
             peer.digest_due = now + every * self._context.chance.uniform(0.9, 1.1)
-            self.flush(now)
-            self._context.emit(Tell(peer.id, self._mine.digest()))
+            self.flush()
+            self._context.emit(Tell(peer.id, self._publishing.of(peer).digest()))
         else:
             peer.digest_due = now + LEARNED / 6
 
     def next_due(self) -> float:
         """When there is something to do."""
-        waiting = self._pending or self._unsaid or self._settling.round_due
+        waiting = self._pending or self._publishing.unsaid or self._settling.round_due
         due = self._tick + STEP if waiting else math.inf
         if self._holds:
             due = min(due, self._started + LINKED_WITHIN)
@@ -388,8 +312,9 @@ class Peering:
             self.assign(now)
         if now - self._tick >= STEP / 2:
             self._tick = now
-            for _ in range(min(HELPING, len(self._unsaid))):
-                self.changed(self._unsaid.popleft())
+            unsaid = self._publishing.unsaid
+            for _ in range(min(HELPING, len(unsaid))):
+                self._publishing.changed(unsaid.popleft())
             for key in list(islice(self._pending, HELPING)):
                 del self._pending[key]
                 self._settling.settle(key, now)

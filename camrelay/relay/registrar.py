@@ -97,7 +97,7 @@ class Registrar:
 
     def _take_in(self, user: User, now: float) -> None:
         """Until now a peer told us of the user, now we hear it there ourselves: a witness, with the same claim."""
-        self.settling.listen(user, True)
+        self._context.roster.listen(user, None)
         user.written = now
         user.wants_list = not user.is_relay
         self._context.emit(UserHeard(user))
@@ -204,7 +204,7 @@ class Registrar:
         self._replace(where.address, now)
         above = self.settling.claim_above(user.key)
         user.claim = max(user.claim if user.home else user.claim + 1, above if above > 1 else 1)
-        user.home = True
+        user.via = None
         user.address, user.port, user.segment = where.address, where.port, where.segment
         user.say(where.presence, where.datagram)
         user.state = State.ONLINE

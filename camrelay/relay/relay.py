@@ -75,6 +75,7 @@ class Relay:
             context, self._peers, self._registrar, self._announcer, self._liveness, now
         )
         self._peering = Peering(context, self._peers, settling, self._announcer, self._sweep, now)
+        self._dirty = self._peering.dirty
         self._master = Master(context, self._registrar, self._liveness, self._lists)
         self._announcer.agents = self._master.duties
         mail = Mail(context, self._questions, now)
@@ -116,14 +117,14 @@ class Relay:
         if len(self._context.roster):
             self._announcer.rounds.everything()
         self._enter(self._context.segments.local, now)
-        self._peering.begin(now)
+        self._peering.begin()
         self._sweep.readdress(self._peering.swept(), now)
         return self._take(now)
 
     def receive(self, datagram: Datagram, now: float) -> list[Output]:
         """What follows from one datagram."""
         self._hearing.hear(datagram, now)
-        return self._take(now) if self._context.outbox else []
+        return self._take(now) if self._context.outbox or self._dirty else []
 
     def tick(self, now: float) -> list[Output]:
         """What follows from the time that has passed."""
@@ -269,7 +270,7 @@ class Relay:
 
     def more(self, peer: RelayId, now: float) -> list[Output]:
         """All that was to be told to ``peer`` is on its way: the next piece of what it is owed, if there is one."""
-        self._peering.more(peer, now)
+        self._peering.more(peer)
         return self._take(now)
 
     def sync_now(self, now: float, peers: Sequence[RelayId] = ()) -> list[Output]:
@@ -283,7 +284,7 @@ class Relay:
 
     def _take(self, now: float) -> list[Output]:
         """Everything decided since the last call, and what peers are to hear of it."""
-        self._peering.flush(now)
+        self._peering.flush()
         return self._context.take()
 
     # -- leaving -----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ dialect, and so that hearing the same words again costs next to nothing.
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from camrelay.errors import MalformedPacket
@@ -94,10 +95,16 @@ class Dialect(NamedTuple):
 def dialect_of(presence: Presence) -> Dialect:
     """The dialect that a client with this presence takes (clients.md sections 1 and 3)."""
     if presence.kind is Kind.IPTUX:  # whatever it sends itself, it takes what is marked as its own for UTF-8
-        return Dialect(True, "utf-8")
+        return _dialect(True, "utf-8")
     capable = presence.options & CAPUTF8
     signed = presence.kind in TAKES_SIGNED and bool(presence.options & CAPIPDICT)
-    return Dialect(presence.kind.takes_absence, None if capable else presence.charset, signed)
+    return _dialect(presence.kind.takes_absence, None if capable else presence.charset, signed)
+
+
+@lru_cache(256)
+def _dialect(absence: bool, charset: str | None, signed: bool = False) -> Dialect:
+    """One object for all who take the same: 70 bytes a user."""
+    return Dialect(absence, charset, signed)
 
 
 class User:
@@ -113,7 +120,6 @@ class User:
         "due",
         "farewell",
         "heard",
-        "home",
         "is_relay",
         "joined",
         "key",
@@ -127,6 +133,7 @@ class User:
         "returns",
         "rival",
         "segment",
+        "shares",
         "spacing",
         "spoke",
         "started",
@@ -134,6 +141,7 @@ class User:
         "state",
         "tail",
         "twin",
+        "via",
         "wants_list",
         "written",
     )
@@ -160,7 +168,8 @@ class User:
         self.started = NEVER  # when the BR_ENTRY of the present start was heard
         self.started_number = b""  # and its packet number
         self.pin: PublicKey | None = None  # the first key seen under this name
-        self.home = True  # heard first hand by us; else a peer told us
+        self.shares = 0  # the number of the sharing rules about this user (see ``sharing``)
+        self.via: str | None = None  # the peer that told us, of a user whom we do not hear ourselves
         self.claim = 1  # Lamport number of our claim to a home user (see ``peering``)
         self.rival: str | None = None  # where a peer heard the same name; our address is asked first
         self.twin: str | None = None
@@ -173,17 +182,24 @@ class User:
         self.dialect = dialect_of(presence)
         # Another camrelay: never announced, never announced to (design rule 1).
         self.is_relay = presence.kind is Kind.CAMRELAY
-        if len(datagram) > LONGEST:
+        long = len(datagram) > LONGEST
+        if long:
             number = int(datagram.split(b":", 2)[1])
             datagram = announce(presence, Command.BR_ENTRY, number)
         _, self.number, self.tail = datagram.split(b":", 2)
-        presence.forget_texts()
+        if not long:  # else its words are not all there
+            self.presence = presence.settled(self.tail)
         self.mode = int(self.tail.split(b":", 3)[2]) & MODE_MASK
 
     @property
     def datagram(self) -> bytes:
         """The last presence datagram, as received."""
         return b":".join((self.presence.version, self.number, self.tail))
+
+    @property
+    def home(self) -> bool:
+        """Do we hear this user first hand? Only then we tell it of others, ask whether it is there, tell peers."""
+        return self.via is None
 
     @property
     def known_key(self) -> PublicKey | None:
@@ -260,10 +276,10 @@ class Roster:
         user.say(presence, datagram)
         user.segment.add(user)
 
-    def listen(self, user: User, home: bool) -> None:
-        """The seated user is heard first hand by us from now on, or no more."""
+    def listen(self, user: User, via: str | None) -> None:
+        """The seated user is heard first hand by us from now on (None), or by this peer only."""
         user.segment.discard(user)
-        user.home = home
+        user.via = via
         user.segment.add(user)
 
     def retire(self, user: User) -> User | None:

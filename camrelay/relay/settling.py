@@ -159,7 +159,7 @@ class Settling:
 
     def _yield(self, user: User, told: Told, now: float) -> None:
         """The user is the peer's from now on."""
-        self.listen(user, False)
+        self._context.roster.listen(user, told.peer.name)
         user.state = State.ONLINE
         user.candidate = None
         user.rival = None
@@ -169,11 +169,6 @@ class Settling:
             self._move(user, told, now)
         else:
             self._update(user, told, now)
-
-    def listen(self, user: User, home: bool) -> None:
-        """Do we hear this user first hand?"""
-        if user.home is not home:
-            self._context.roster.listen(user, home)
 
     def gave_up(self, user: User, now: float) -> bool:
         """A home user is gone from its address, as far as we can hear. Is it there, or elsewhere, for a peer?"""
@@ -197,10 +192,10 @@ class Settling:
                 self._context.count("users of peers not taken: roster full")
                 return
             user = User(presence, datagram, row.address, row.port, segment, now)
-            user.home = False
+            user.via = told.peer.name
             self._context.roster.add(user)
         else:
-            self._seat(user, row, segment, presence, datagram, now)
+            self._seat(user, told, segment, presence, datagram, now)
             user.joined = now
         user.claim = row.claim
         self._context.emit(UserJoined(user))
@@ -244,15 +239,15 @@ class Settling:
             self._blocked.setdefault(address, set()).add(key)
 
     def _seat(
-        self, user: User, row: Row, segment: Segment, presence: Presence, datagram: bytes, now: float
+        self, user: User, told: Told, segment: Segment, presence: Presence, datagram: bytes, now: float
     ) -> None:
-        """The user, seated nowhere, lives where ``row`` says."""
-        roster = self._context.roster
+        """The user, seated nowhere, lives where a peer told."""
+        roster, row = self._context.roster, told.row
         roster.leave_gone(user)
         user.address, user.port, user.segment = row.address, row.port, segment
         user.say(presence, datagram)
         user.state = State.ONLINE
-        user.home = False
+        user.via = told.peer.name
         user.heard = now
         user.claim = row.claim
         user.twin = None
@@ -267,7 +262,7 @@ class Settling:
             return
         self._context.roster.unseat(user)
         self._announcer.farewell(user, was, now)
-        self._seat(user, told.row, *found, now)
+        self._seat(user, told, *found, now)
         self._context.emit(UserMoved(user, was))
         self._announce(user, now)
         self.freed(was, now)
@@ -277,6 +272,7 @@ class Settling:
         row = told.row
         user.claim = row.claim
         user.port = row.port
+        user.via = told.peer.name
         user.heard = now
         presence, datagram = said(row)
         if key_of(presence) == user.key and differs(presence, user.presence):

@@ -40,6 +40,7 @@ def row(user: User, now: float) -> UserRow:
         joined=now - user.joined,
         last_seen=now - user.heard,
         twin=user.twin,
+        via=user.via,
     )
 
 
