@@ -96,8 +96,18 @@ class PrivateKey:
 
     def sign_content(self, content: bytes) -> bytes:
         """The signed frame of content that holds none of SIGNATURE_KEYS."""
-        signed = b"%b:%b" % (content, self._signer) if content else self._signer
-        return frame(b"%b:%b" % (signed, item(b"SIGN", self.sign(frame(signed)))))
+        return self.with_signature(content, self.signature(content))
+
+    def signature(self, content: bytes) -> bytes:
+        """The signature in that frame."""
+        return self.sign(frame(self._before_signature(content)))
+
+    def with_signature(self, content: bytes, signature: bytes) -> bytes:
+        """That frame, if this is what ``signature`` gave for the content."""
+        return frame(b"%b:%b" % (self._before_signature(content), item(b"SIGN", signature)))
+
+    def _before_signature(self, content: bytes) -> bytes:
+        return b"%b:%b" % (content, self._signer) if content else self._signer
 
     def decrypt(self, secret: bytes, size: int) -> bytes:
         """The ``size`` bytes that somebody encrypted to the public key. Raises MalformedPacket."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from camrelay.errors import MalformedPacket
 from camrelay.ipmsg.command import MODE_MASK, NEVER_ANNOUNCED, OPTION_MASK, Command, Option
-from camrelay.ipmsg.crypto import carried_key, verify_dict
+from camrelay.ipmsg.crypto import SIGNATURE_BYTES, carried_key, verify_dict
 from camrelay.ipmsg.ipdict import MOST_ENTRIES, IPDict, decode, item, listing, write
 from camrelay.ipmsg.pubkey import PublicKey, fits
 from camrelay.ipmsg.trailer import NAME_LIMIT, clean
@@ -83,7 +83,7 @@ class Host(NamedTuple):
 class Author:
     """Who signs: names and status of the relay, and its key of 2048 bits."""
 
-    __slots__ = ("_after", "_before", "key")
+    __slots__ = ("_after", "_before", "_list", "key")
 
     def __init__(
         self, key: PrivateKey, logon: str, host: str, nick: str, group: str, version: str, status: int
@@ -93,6 +93,8 @@ class Author:
         self._after = write(
             {b"CVER": cut(version), b"GRP": cut(group), b"NCK": cut(nick), b"STAT": status & OPTION_MASK}
         )
+        command = item(b"CMD", int(Command.ANSLIST_DICT))
+        self._list = b":".join((self._before, command, item(b"FLG", 0), self._after))
 
     def write(self, command: int, number: int, date: int, extra: bytes = b"", options: int = 0) -> bytes:
         """Header and ``extra`` (content of what the command adds) as content: not framed, not signed."""
@@ -112,6 +114,21 @@ class Author:
     def sign(self, command: int, number: int, date: int, extra: bytes = b"", options: int = 0) -> bytes:
         """The signed datagram: some 0.4 ms of work. Every one needs a greater number than the last."""
         return self.key.sign_content(self.write(command, number, date, extra, options))
+
+    def seal(self, number: int, listed: bytes) -> bytes:
+        """A signed ANSLIST_DICT of what ``gather`` gave, without what is the same in all: 540 bytes less to keep."""
+        text = b"%x" % number
+        return b"%b%b:%b" % (self.key.signature(self._whole(text, listed)), text, listed)
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """The datagram, for some 3 us."""
+        number, _, listed = sealed[SIGNATURE_BYTES:].partition(b":")
+        return self.key.with_signature(self._whole(number, listed), sealed[:SIGNATURE_BYTES])
+
+    def _whole(self, number: bytes, listed: bytes) -> bytes:
+        """As ``write`` has it. Numbers begin at the clock, so one passes for the date."""
+        size = len(number)
+        return b"VER:1:3:PKT:%x:%b:DATE:%x:%b:%b:%b" % (size, number, size, number, self._list, listed)
 
 
 def parse(data: bytes) -> Signed:
@@ -158,12 +175,23 @@ def pack(
 ) -> tuple[bytes, int]:
     """A signed ANSLIST_DICT of ``hosts[start:]`` as far as ``limit`` bytes go, and the index to go on with.
 
-    The index is 0 when the list is complete. Statuses leave without NEVER_ANNOUNCED. A user for whom the
-    limit has no room goes alone, in a datagram that exceeds it.
+    The index is 0 when the list is complete.
+    """
+    listed, following = gather(author, hosts, start, number, limit)
+    return author.sign(Command.ANSLIST_DICT, number, date, listed), following
+
+
+def gather(
+    author: Author, hosts: Sequence[Host], start: int, number: int, limit: int = LIMIT
+) -> tuple[bytes, int]:
+    """What that one lists, as content of a dictionary, and the index to go on with.
+
+    Statuses leave without NEVER_ANNOUNCED. A user for whom the limit has no room goes alone, in a datagram that
+    exceeds it.
     """
     start = max(start, 0)
     total = len(hosts)
-    empty = author.write(Command.ANSLIST_DICT, number, date, _list([], start, total))
+    empty = author.write(Command.ANSLIST_DICT, number, number, _list([], start, total))
     size = len(empty) + author.key.overhead + _GROWTH
     items: list[bytes] = []
     for host in hosts[start:]:
@@ -175,8 +203,7 @@ def pack(
             break
         items.append(element)
     following = start + len(items)
-    data = author.sign(Command.ANSLIST_DICT, number, date, _list(items, start, total))
-    return data, following if following < total else 0
+    return _list(items, start, total), following if following < total else 0
 
 
 def hosts(fields: IPDict) -> list[Host]:

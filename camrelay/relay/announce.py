@@ -60,9 +60,10 @@ class Announcer:
         self.agents: Agents | None = None  # made later: they need us
         self._visits.carry = self._carry
         self._left = Recently(MOVED_WITHIN, 65_536)
-        self._again: deque[tuple[float, User, str]] = deque()  # farewells to repeat
+        self._again: deque[tuple[float, User, str, int]] = deque()  # farewells to repeat
         self._repeat: deque[tuple[float, User]] = deque()  # announcements to repeat
         self._step = now
+        self._reshared = False
 
     # -- what changed ------------------------------------------------------------------------------------------
 
@@ -73,29 +74,51 @@ class Announcer:
         if self._unicast.mute:
             self._context.count("not announced: may not speak for others")
             return
-        self._tell(user, None)
+        self._tell(user, None, user.shares)
         if self._left.within(user.address, now) or now - user.farewell < MOVED_WITHIN:
             self._repeat.append((now + REPEAT_AFTER, user))
 
-    def farewell(self, user: User, address: str, now: float, again: bool = True) -> None:
+    def farewell(self, user: User, address: str, now: float) -> None:
         """``user`` is no longer at ``address``: drop it, unless somebody else lives there now."""
-        context = self._context
+        if self._farewell(user, address, user.shares, now):
+            self._again.append((now + FAREWELL_AGAIN, user, address, user.shares))
+
+    def reshared(self, user: User, before: int, now: float) -> None:
+        """The rules say something else of ``user`` than ``before``: where it is not shown any more, it left."""
+        if user.shares != before and self._farewell(user, user.address, before, now):
+            self._again.append((now + FAREWELL_AGAIN, user, user.address, before))
+
+    def reshared_many(self, user: User, before: int) -> None:
+        """The same for one of many: with the round that begins with the next ``readdress``."""
+        self._reshared = True
+        sees = self._context.sharing.sees
+        if any(sees(s, before) and not sees(s, user.shares) for s in self._context.segments.all):
+            self.rounds.remember_gone(user, user.address, before)
+
+    def _farewell(self, user: User, address: str, shares: int, now: float) -> bool:
+        """Those who saw ``user`` when its number was ``shares``, and see nobody there now, drop it. Is anybody told?"""
         self._left.note(address, now)
         user.farewell = now
-        self.rounds.remember_gone(user, address)
-        if user.is_relay or self._unicast.mute or context.roster.at.get(address) is not None:
-            return
-        self._tell(user, address)
-        if again:
-            self._again.append((now + FAREWELL_AGAIN, user, address))
+        self.rounds.remember_gone(user, address, shares)
+        sitting = self._context.roster.at.get(address)
+        if user.is_relay or self._unicast.mute or (sitting is not None and not sitting.shares):
+            return False
+        self._tell(user, address, shares)
+        return True
 
-    def _tell(self, user: User, leaving: str | None) -> None:
+    def _concerns(self, segment: Segment, leaving: str | None, shares: int) -> bool:
+        """Are those of ``segment`` to hear of users of this number?"""
+        if shares and not self._context.sharing.sees(segment, shares):
+            return False
+        return leaving is None or not self._context.lists(segment, leaving)
+
+    def _tell(self, user: User, leaving: str | None, shares: int) -> None:
         """Broadcast into the segments of ours, then unicast to the rest."""
         context = self._context
         home = context.segments.of(leaving) if leaving else user.segment
         others: list[Items] = []
         for segment in context.segments.local:
-            if segment is home or not segment.served:
+            if segment is home or not segment.served or not self._concerns(segment, leaving, shares):
                 continue
             if not context.can_speak:
                 others.extend(
@@ -109,6 +132,8 @@ class Announcer:
         if told:
             self._pace.deltas.extend(others)
         for segment in self._remote_listeners(home):
+            if not self._concerns(segment, leaving, shares):
+                continue
             told = self._visits.add(user, leaving, segment) and told
         if not told:
             context.count("not told by unicast: too many waiting")
@@ -130,8 +155,8 @@ class Announcer:
         if self.agents is None or not self.agents.reach(segment, now):
             return False
         frames: list[bytes] = []
-        for some in together(one for one in news if one.leaving or one.user.segment is not segment):
-            signed = self._signing.changes(some)
+        for some in together(one for one in news if self._unicast.concerns(segment, one)):
+            signed = self._signing.changes(some, segment)
             if signed is None:
                 return None
             frames.extend(signed)
@@ -142,7 +167,8 @@ class Announcer:
 
     def readdress(self) -> None:
         """A round that is under way begins anew, and so do lists."""
-        self.rounds.anew(self._visits.clear())
+        owed, self._reshared = self._visits.clear() or self._reshared, False
+        self.rounds.anew(owed)
 
     def renamed(self) -> None:
         """We sign from now on, or as somebody else: all are told anew."""
@@ -166,13 +192,13 @@ class Announcer:
         """Say what is due: changes first, then of every list a few lines."""
         self.rounds.new_tick()
         while self._again and self._again[0][0] <= now:
-            _, user, address = self._again.popleft()
-            if user.state is State.OFFLINE or user.address != address:
-                self.farewell(user, address, now, again=False)
+            _, user, address, shares = self._again.popleft()
+            if user.state is State.OFFLINE or user.address != address or user.shares != shares:
+                self._farewell(user, address, shares, now)
         while self._repeat and self._repeat[0][0] <= now:
             _, user = self._repeat.popleft()
             if user.state is State.ONLINE:
-                self._tell(user, None)
+                self._tell(user, None, user.shares)
         if now - self._step < STEP / 2:
             return
         self._step = now

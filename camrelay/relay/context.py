@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from camrelay.relay.identity import Identity
     from camrelay.relay.roster import Roster
     from camrelay.relay.rules import Settings
-    from camrelay.relay.segment import Segments
+    from camrelay.relay.segment import Segment, Segments
 
 
 class Context:
@@ -40,6 +40,7 @@ class Context:
         self.sharing = Sharing(settings.shares)
         self.segments = segments
         self.roster = roster
+        roster.classify = self.sharing.classify
         self.own: Presence
         self.identity: Identity | None = None
         self._hostname = hostname
@@ -71,6 +72,11 @@ class Context:
         assert self.identity is not None
         number = self.next_number()  # numbers begin at the clock, so one passes for the date
         return self.identity.author.sign(command, number, number, extra, options)
+
+    def lists(self, segment: Segment, address: str) -> bool:
+        """Do those of ``segment`` list somebody at ``address``, if all they were told has arrived?"""
+        user = self.roster.at.get(address)
+        return user is not None and self.sharing.visible(user, segment)
 
     def count(self, cause: str) -> None:
         """One more of ``cause``, as ``status`` shows it."""

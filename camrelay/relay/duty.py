@@ -20,6 +20,10 @@ MAX_REMOTE = 2_048  # segments that it sweeps, or was pointed at from
 WIDEST = 8  # bits: no interface is on a larger network than 10.0.0.0/8
 
 
+Fit = tuple[bool, bool]  # does it know who is where, and may it speak as others? Better ones are greater
+FIT: Fit = (True, True)
+
+
 class Realm:
     """Where one peer hears users, as it says; nothing else of what it tells is believed."""
 
@@ -31,7 +35,7 @@ class Realm:
         self.elsewhere = tuple(map(_network, (*reach.remote, *reach.pointed)))
         self.names = frozenset(reach.local)
         self.swept = frozenset(reach.remote)
-        self.can_speak = reach.can_speak
+        self.fit = reach.ready, reach.can_speak
         self._masks: dict[int, set[int]] = {}
         for network in (*self.local, *self.elsewhere):
             self._masks.setdefault(int(network.netmask), set()).add(int(network.network_address))
@@ -59,17 +63,17 @@ def _network(text: str) -> IPv4Network:
 
 
 def holder(
-    segment: Segment, me: RelayId, can_speak: bool, realms: Iterable[tuple[RelayId, Realm]]
+    segment: Segment, me: RelayId, fit: Fit, realms: Iterable[tuple[RelayId, Realm]]
 ) -> RelayId | None:
-    """Who of us and the linked peers is to serve ``segment``; None: nobody."""
+    """Who of us and the linked peers is to serve ``segment``; None: nobody hears it."""
     peers = list(realms)
-    on_it = [(realm.can_speak, peer) for peer, realm in peers if realm.is_in(segment)]
+    on_it = [(realm.fit, peer) for peer, realm in peers if realm.is_in(segment)]
     if segment.interface is not None:
-        on_it.append((can_speak, me))
+        on_it.append((fit, me))
     if not on_it:
-        on_it = [(realm.can_speak, peer) for peer, realm in peers if segment.name in realm.swept]
+        on_it = [(realm.fit, peer) for peer, realm in peers if segment.name in realm.swept]
         if not segment.told:
-            on_it.append((can_speak, me))
+            on_it.append((fit, me))
     return max(on_it, key=lambda one: (one[0], _weight(one[1], segment.name)))[1] if on_it else None
 
 

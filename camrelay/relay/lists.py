@@ -67,7 +67,10 @@ class Lists:
             self._give(target, charset, 0, target.address, target.port)
 
     def _give(self, asker: User | None, charset: str, start: int, address: str, port: int) -> None:
-        users = (u for u in self._context.roster.online() if u is not asker and not u.is_relay)
+        segment = asker.segment if asker else self._context.segments.of(address)
+        users = [u for u in self._context.roster.online() if u is not asker and not u.is_relay]
+        if segment is not None:
+            users = [u for u in users if self._context.sharing.visible(u, segment)]
         body, _ = hostlist.pack([entry(user, charset) for user in users], start)
         own = self._context.own
         command = Command.ANSLIST | (Option.UTF8 if charset == "utf-8" else 0)

@@ -53,6 +53,7 @@ class Liveness:
         self._local = Bucket(LOCAL_RATE, LOCAL_RATE / 10, now)
         self._gone = gone
         self._forgotten = forgotten
+        self.hand_over: Callable[[User, float], bool] = lambda *_: False
         self._heap: list[tuple[float, int, User]] = []
         self._count = 0
         # Those who are due and have to wait for the pace, with the due time they were planned for.
@@ -128,7 +129,7 @@ class Liveness:
         if user.state is State.OFFLINE:
             self._look_for(user, now)
             return
-        if not user.home:
+        if not user.home or self._handed_over(user, now):
             return  # a peer asks
         waited = user.heard + self._patience(user)
         if not (user.asked or user.spacing or user.state is State.UNVERIFIED) and now < waited:
@@ -140,6 +141,11 @@ class Liveness:
         else:
             spacing = user.spacing or SPACING * settings.silent_after * user.patience
             self._ask(user, now + spacing, now)
+
+    def _handed_over(self, user: User, now: float) -> bool:
+        """Is it a peer's part now to ask in this remote segment, and does it hear the user?"""
+        segment = user.segment
+        return not (segment.served or segment.interface or user.spacing) and self.hand_over(user, now)
 
     def _look_for(self, user: User, now: float) -> None:
         """``user`` is gone: is it back, unheard, beyond our routers?"""

@@ -38,6 +38,7 @@ class Reach(NamedTuple):
     remote: tuple[str, ...]  # segments that it sweeps, "192.168.2.*"
     pointed: tuple[str, ...]  # segments from which clients were pointed at it, "10.9.3.*"
     can_speak: bool
+    ready: bool = True  # False: just started, so others are to serve its segments until it knows who is where
 
 
 class Digest(NamedTuple):

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from camrelay.relay.copy import Copy, row_key
-from camrelay.relay.duty import Realm, holder
+from camrelay.relay.duty import FIT, Realm, holder
 from camrelay.relay.messages import Changes, Digest, Marks, Reach, Row, Rows
 from camrelay.relay.outputs import PeerForgotten, PeerSaid, Tell
 from camrelay.relay.peers import MOST_TOLD, Peer
@@ -35,6 +35,10 @@ HELPING = 200  # users in one: some 10 ms
 LEARNED = 6.0  # seconds after a start: local clients take 4.1 s to answer, and we know who is here
 LEARNED_AT_LAST = 300.0  # if the sweep takes long, or users who were here before do not answer
 LINKED_WITHIN = 10.0  # seconds after a start in which peers link, so that we do not sweep what they cover
+ADOPTED = (
+    60.0  # seconds after a link is gone: the dead line is known on all sides after 25, asking takes up to 40
+)
+SURE = 200.0  # seconds: what was told less than that before a restart is served at once (design rule 10)
 MOST_AT_ONCE = 50  # users of one message that are settled at once; more of them in helpings
 
 
@@ -85,6 +89,38 @@ class Peering:
     def begin(self) -> None:
         """We start: whom we knew before is here."""
         self._publishing.everybody()
+        self._publishing.ready = not self._peers
+
+    def _get_ready(self, now: float) -> None:
+        """Whoever is linked has told us everything, or time is up: serve what is our part."""
+        synced = all(peer.synced is not None for peer in self._peers.values())
+        if synced or now >= self._started + LINKED_WITHIN:
+            for peer in self._peers.values():
+                if peer.stale and not peer.linked and peer.leaves > now:
+                    peer.stale = False  # it stays away: what it told lately counts
+                    self._pending.update(dict.fromkeys(peer.copy.rows))
+            self._publishing.ready = True
+            self._publishing.say_reach()
+            self.assign(now)
+
+    def _settle_down(self, peer: Peer, now: float) -> None:
+        """A peer stays away. Whom a live relay would hear, and does not, is gone; the others are kept for longer."""
+        peer.settles = math.inf
+        segments, me = self._context.segments, self._settling.me
+        realms = [(other.id, other.realm) for other in self._peers.linked if other.realm is not None]
+        pointed = set(segments.pointed)
+        heard: dict[Segment | None, bool] = {}
+        for key, row in list(peer.copy.rows.items()):
+            segment = segments.of(row.address)
+            if segment not in heard:
+                if segment is None or segment in pointed:
+                    heard[segment] = False
+                else:
+                    heard[segment] = holder(segment, me, FIT, realms) is not None
+            if heard[segment]:
+                peer.copy.drop(key)
+                self._pending[key] = None
+                self._context.emit(PeerSaid(peer.id, (), (key,)))
 
     def flush(self) -> None:
         """What was decided is told."""
@@ -95,7 +131,8 @@ class Peering:
         peer = self._peers.get(id_)
         if peer is None:
             return
-        peer.linked, peer.since, peer.leaves, peer.asked = True, now, math.inf, False
+        peer.linked, peer.since, peer.asked, peer.synced = True, now, False, None
+        peer.leaves = peer.settles = math.inf
         peer.owed.clear()
         peer.digest_due = now
         self.flush()  # what is known now goes with the digest
@@ -109,6 +146,7 @@ class Peering:
             return
         peer.linked, peer.since = False, now
         peer.leaves = now + self._context.settings.keep_users
+        peer.settles = now + ADOPTED
         peer.owed.clear()
         peer.digest_due = math.inf
         self._pending.update(dict.fromkeys(self._settling.contested))
@@ -120,22 +158,28 @@ class Peering:
         """Nothing that it told counts any more."""
         self._pending.update(dict.fromkeys(peer.copy.rows))
         peer.copy = Copy()
-        peer.leaves = math.inf
-        peer.linked = False
+        peer.leaves = peer.settles = math.inf
+        peer.linked = peer.stale = False
         self._context.emit(PeerForgotten(peer.id))
 
     def restore(self, id_: RelayId, rows: Iterable[Row], age: float, now: float) -> None:
-        """Who was told before a restart, if that is not too long ago. Where the peer hears users, its rows say."""
+        """Who was told before a restart. Where the peer hears users, its rows say; that they are still there, its
+        digest, or the time in which it did not link.
+        """
         peer = self._peers.get(id_)
-        left = self._context.settings.keep_users - age
-        if peer is None or left <= 0:
+        if peer is None:
             return
         for row in islice(rows, MOST_TOLD):
             peer.copy.put(row)
+            self._settling.remembered[row_key(row)] = row
+        left = max(LINKED_WITHIN, self._context.settings.keep_users - age)
+        peer.stale = age >= SURE
+        self._pending.update(dict.fromkeys(peer.copy.rows))
         heard = {row.address.rpartition(".")[0] + ".*": None for row in peer.copy.rows.values()}
         peer.reach = Reach((), tuple(heard), (), False)
         self._believe(peer, now)
         peer.leaves = now + left
+        peer.settles = now + ADOPTED
 
     # -- our part of the segments ------------------------------------------------------------------------------------
 
@@ -143,12 +187,15 @@ class Peering:
         """Find out anew which segments we serve and sweep; what was a peer's part until now is told everything."""
         context = self._context
         realms = [(peer.id, peer.realm) for peer in self._peers.linked if peer.realm is not None]
+        fit = self._publishing.ready, context.can_speak
         taken = []
         for segment in context.segments.all:
-            ours = holder(segment, self._settling.me, context.can_speak, realms) == self._settling.me
+            ours = holder(segment, self._settling.me, fit, realms) == self._settling.me
             if ours and not segment.served:
                 taken.append(segment)
             segment.served = ours
+            if ours and segment.others:
+                self._settling.adopt(segment, now)
         self._announcer.rounds.take_over(taken)
         self._holds = now < self._started + LINKED_WITHIN and any(not p.linked for p in self._peers.values())
         self._sweep.readdress(self.swept(), now)
@@ -204,6 +251,9 @@ class Peering:
         if digest == peer.copy.digest():
             peer.asked = False
             peer.synced = now
+            if peer.stale:
+                peer.stale = False
+                self._pending.update(dict.fromkeys(peer.copy.rows))
         elif not peer.asked:
             peer.asked = True
             self._context.count("digests of peers that differed")
@@ -293,10 +343,11 @@ class Peering:
         """When there is something to do."""
         waiting = self._pending or self._publishing.unsaid or self._settling.round_due
         due = self._tick + STEP if waiting else math.inf
-        if self._holds:
-            due = min(due, self._started + LINKED_WITHIN)
+        if self._holds or not self._publishing.ready:
+            due = min(due, max(self._started + LINKED_WITHIN, self._tick + STEP))
         due = min(due, *self._settling.contested.values(), math.inf, math.inf)
-        return min([due, *(min(peer.digest_due, peer.leaves) for peer in self._peers.values())])
+        peers = self._peers.values()
+        return min([due, *(min(peer.digest_due, peer.settles, peer.leaves) for peer in peers)])
 
     def tick(self, now: float) -> None:
         """Whatever is due."""
@@ -305,8 +356,12 @@ class Peering:
         for peer in self._peers.values():
             if now >= peer.digest_due:
                 self._say_if_learned(peer, now)
+            if now >= peer.settles:
+                self._settle_down(peer, now)
             if now >= peer.leaves:
                 self._forget(peer)
+        if not self._publishing.ready and not self._pending:
+            self._get_ready(now)
         self._settling.expire(now)
         if self._holds and now >= self._started + LINKED_WITHIN:
             self.assign(now)

@@ -29,8 +29,9 @@ class Peer:
         "owed",
         "reach",
         "realm",
-        "shown",
+        "settles",
         "since",
+        "stale",
         "synced",
     )
 
@@ -40,14 +41,15 @@ class Peer:
         self.linked = False
         self.since = now  # of the present state
         self.copy = Copy()  # whom it told us of
-        self.shown: Copy | None = None  # whom we tell it of, where that is not everybody (see ``sharing``)
         self.reach: Reach | None = None
         self.realm: Realm | None = None
         self.owed: deque[int] = deque()  # buckets that it is still to get
         self.asked = False  # we sent marks, and the digest that ends the repair is to come
         self.digest_due = math.inf
         self.synced: float | None = None  # when its digest was equal to ours of it
-        self.leaves = math.inf  # away: when its users go
+        self.settles = math.inf  # away: when those go whom a live relay would hear
+        self.leaves = math.inf  # away: when all of its users go
+        self.stale = False  # what we have of it is of long ago, and counts only when it was compared
 
     def tells(self, row: Row) -> bool:
         """Is this of a user where the peer can hear one?"""
@@ -82,12 +84,16 @@ class Peers(dict["RelayId", Peer]):
         found: Told | None = None
         for peer in self.values():
             row = peer.copy.rows.get(key)
-            if row is None or not peer.tells(row) or (live and not peer.linked):
+            if row is None or peer.stale or not peer.tells(row) or (live and not peer.linked):
                 continue
             told = Told(peer, row)
             if found is None or (peer.linked, *told.rank) > (found.peer.linked, *found.rank):
                 found = told
         return found
+
+    def unsure(self, key: tuple[str, str]) -> bool:
+        """Does what counts about this user depend on a digest to come?"""
+        return any(peer.stale and key in peer.copy.rows for peer in self.values())
 
     def claim_above(self, key: tuple[str, str]) -> int:
         """The claim that outranks whatever was told of this user."""

@@ -33,6 +33,7 @@ class Publishing:
         self.dirty: dict[Key, tuple[User, bool]] = {}  # to be told anew; True: even if nothing changed
         self.unsaid: deque[User] = deque()  # who was here when the fleet, or another view, began
         self._said: Reach | None = None
+        self.ready = True  # do we know who is where?
 
     # -- the fleet -------------------------------------------------------------------------------------------------
 
@@ -66,7 +67,7 @@ class Publishing:
         also = tuple(n for s in segments.local if s.interface for n in s.interface.also)
         remote = tuple(s.name for s in segments.remote)
         pointed = tuple(s.name for s in segments.pointed if s.groups)
-        return Reach(local + also, remote, pointed, self._context.can_speak)
+        return Reach(local + also, remote, pointed, self._context.can_speak, self.ready)
 
     def say_reach(self, to: Peer | None = None) -> None:
         """To a peer that is new; to all, if it changed."""

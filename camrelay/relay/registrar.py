@@ -97,7 +97,11 @@ class Registrar:
 
     def _take_in(self, user: User, now: float) -> None:
         """Until now a peer told us of the user, now we hear it there ourselves: a witness, with the same claim."""
+        before = user.shares
         self._context.roster.listen(user, None)
+        if user.shares != before:
+            self._announcer.reshared(user, before, now)
+            self._announcer.announce(user, now)
         user.written = now
         user.wants_list = not user.is_relay
         self._context.emit(UserHeard(user))
@@ -116,7 +120,9 @@ class Registrar:
         self.renumber(user, number)
         changed = differs(presence, user.presence)
         if changed or (presence.proven and not user.presence.proven):
+            before = user.shares
             self._context.roster.say(user, presence, data)
+            self._announcer.reshared(user, before, now)
         verified = self.proved(user, now)
         if changed:
             self._context.emit(UserChanged(user))
@@ -192,6 +198,10 @@ class Registrar:
         user.twin = None
         forgotten = self._context.roster.retire(user)
         self._context.emit(UserLeft(user, reason))
+        if reason == "replaced" and self._context.sharing.shares:
+            self._announcer.farewell(
+                user, user.address, now
+            )  # the next one is not shown to all who saw this one
         self.settling.changed(user)
         self._liveness.watch(user, now + 1.0)
         if forgotten is not None:
@@ -218,6 +228,9 @@ class Registrar:
 
     def reseat(self, user: User, segment: Segment | None, now: float) -> None:
         """Our addresses changed: ``segment`` is where the user's address lives now."""
+        if user.candidate is not None:
+            there = self._context.segments.of(user.candidate.address)
+            user.candidate = user.candidate._replace(segment=there) if there is not None else None
         if segment is user.segment:
             return
         if segment is None:
@@ -228,9 +241,12 @@ class Registrar:
         if user.state is State.OFFLINE:
             user.segment = segment
             return
+        before = user.shares
         self._context.roster.unseat(user)
         user.segment = segment
         self._context.roster.seat(user)
+        if user.shares != before:
+            self._announcer.reshared_many(user, before)
 
     # -- full lists ------------------------------------------------------------------------------------------------
 

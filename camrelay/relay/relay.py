@@ -74,6 +74,7 @@ class Relay:
         settling = self._registrar.settling = Settling(
             context, self._peers, self._registrar, self._announcer, self._liveness, now
         )
+        self._liveness.hand_over = settling.gave_up
         self._peering = Peering(context, self._peers, settling, self._announcer, self._sweep, now)
         self._dirty = self._peering.dirty
         self._master = Master(context, self._registrar, self._liveness, self._lists)
@@ -162,6 +163,7 @@ class Relay:
         settings = self._context.settings
         old = {segment.interface for segment in self._context.segments.local}
         segments = self._context.segments = Segments(interfaces, settings.remote, settings.accept_from)
+        self._context.sharing.forget_segments()
         self._peering.readdress(now)
         for user in list(self._context.roster.by_key.values()):
             self._registrar.reseat(user, segments.of(user.address), now)
@@ -172,6 +174,8 @@ class Relay:
     def reconfigure(self, settings: Settings, now: float) -> list[Output]:
         """Other settings from now on; the roster stays."""
         context = self._context
+        if settings.shares != context.settings.shares:
+            context.sharing.take(settings.shares)
         context.settings = settings
         context.introduce()
         self._bucket.limit(settings.sweep_rate)
@@ -229,7 +233,7 @@ class Relay:
             self._context.roster.add(user)
             self._liveness.plan(user, now)
             if user.state is State.OFFLINE and item.heard < 2 * self._context.settings.announce_every:
-                self._announcer.rounds.remember_gone(user, user.address)
+                self._announcer.rounds.remember_gone(user, user.address, user.shares)
 
     def sweep_now(self, now: float, segments: Sequence[str] = ()) -> int:
         """A full pass over the named remote segments (all of them if none is named); how many addresses."""

@@ -17,7 +17,7 @@ from camrelay.ipmsg.presence import Kind, Presence, announce, read
 from camrelay.ipmsg.pubkey import PublicKey, fits, read_answer, write_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from camrelay.relay.segment import Segment
 
@@ -237,6 +237,7 @@ class Roster:
 
     def __init__(self, most: int = MAX_USERS) -> None:
         self._most = most
+        self.classify: Callable[[User], int] = lambda user: 0  # what ``User.shares`` should be
         self.by_key: dict[Key, User] = {}
         self.at: dict[str, User] = {}
         self._gone: dict[str, list[User]] = {}  # offline users by their last address
@@ -252,6 +253,7 @@ class Roster:
             dropped = next(iter(self._oldest_gone), None) or next(iter(self.by_key.values()))
             self.remove(dropped)
         self.by_key[user.key] = user
+        user.shares = self.classify(user)
         if user.state is State.OFFLINE:
             self._keep_gone(user)
         else:
@@ -261,6 +263,7 @@ class Roster:
     def seat(self, user: User) -> None:
         """The user lives at its address now; whoever sat there was told to leave before."""
         self.leave_gone(user)
+        user.shares = self.classify(user)
         self.at[user.address] = user
         user.segment.add(user)
 
@@ -274,12 +277,22 @@ class Roster:
         """The seated user says something else of itself now."""
         user.segment.discard(user)
         user.say(presence, datagram)
+        user.shares = self.classify(user)
         user.segment.add(user)
+
+    def reclassify(self, user: User) -> None:
+        """The rules of sharing may say something else of the seated user now."""
+        shares = self.classify(user)
+        if shares != user.shares:
+            user.segment.discard(user)
+            user.shares = shares
+            user.segment.add(user)
 
     def listen(self, user: User, via: str | None) -> None:
         """The seated user is heard first hand by us from now on (None), or by this peer only."""
         user.segment.discard(user)
         user.via = via
+        user.shares = self.classify(user)
         user.segment.add(user)
 
     def retire(self, user: User) -> User | None:

@@ -17,7 +17,7 @@ from camrelay.relay.visits import News
 from camrelay.relay.writing import GOOD_BYE, Form, forms_for, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from camrelay.relay.context import Context
     from camrelay.relay.pacing import Items, Pace
@@ -32,7 +32,8 @@ BROADCAST_TTL = 1
 FAREWELL_ROUNDS = 3  # who lost 5 farewells, over 6 hours, will not hear the next one either
 MAX_GONE = 20_000  # addresses; a farewell beyond is not repeated with the next round
 
-Departed = dict["Segment | None", list[tuple[News, ...]]]  # farewells by the segment that was left
+Left = tuple[str, int]  # an address, and the number of those who saw who was there (see ``sharing``)
+Departed = dict[tuple["Segment | None", int], list[tuple[News, ...]]]  # farewells by segment and this number
 
 
 class Gone(NamedTuple):
@@ -53,7 +54,7 @@ class Rounds:
         self._signing = signing
         self._unicast = unicast
         self._pace = pace
-        self._gone: dict[str, Gone] = {}  # by the address that was left
+        self._gone: dict[Left, Gone] = {}
         self._late: set[Segment] = set()  # somebody came while the list for all there was being said
         self._external: dict[Segment, list[User]] = {}  # what _external_to() found in this tick
         self._beyond: dict[Segment, list[Slot]] = {}  # what _slots_beyond() found in this tick
@@ -68,10 +69,10 @@ class Rounds:
         self._external.clear()
         self._beyond.clear()
 
-    def remember_gone(self, user: User, address: str) -> None:
-        """The next rounds say farewell to ``address`` once more."""
+    def remember_gone(self, user: User, address: str, shares: int) -> None:
+        """The next rounds say farewell to ``address`` once more, where users of this number were shown."""
         if not user.is_relay and len(self._gone) < MAX_GONE:
-            self._gone[address] = Gone(user, FAREWELL_ROUNDS)
+            self._gone[address, shares] = Gone(user, FAREWELL_ROUNDS)
 
     def full_list(self, target: User, now: float) -> None:
         """Everybody beyond its segment, to ``target`` alone; begins anew if one is under way."""
@@ -119,18 +120,18 @@ class Rounds:
         """
         if self._unicast.mute or self._pace.rounds:
             return
-        gone = {address: left.user for address, left in self._gone.items()}
+        gone = {left: one.user for left, one in self._gone.items()}
         self._gone = {
-            a: Gone(left.user, left.rounds - 1) for a, left in self._gone.items() if left.rounds > 1
+            left: Gone(one.user, one.rounds - 1) for left, one in self._gone.items() if one.rounds > 1
         }
         self._begin(self._context.segments.all, gone)
 
     def take_over(self, segments: Iterable[Segment]) -> None:
         """The same to these, whom a peer told until now: what it did not come to say is said."""
         if not self._unicast.mute:
-            self._begin(segments, {address: left.user for address, left in self._gone.items()})
+            self._begin(segments, {left: one.user for left, one in self._gone.items()})
 
-    def _begin(self, segments: Iterable[Segment], gone: dict[str, User]) -> None:
+    def _begin(self, segments: Iterable[Segment], gone: dict[Left, User]) -> None:
         departed = self._departed(gone)
         for segment in segments:
             if not segment.served:
@@ -162,7 +163,9 @@ class Rounds:
             for other in (segments.all if anybody else segments.local)
             if other is not segment
             for user in other.users
-            if user.state is State.ONLINE and not user.is_relay
+            if user.state is State.ONLINE
+            and not user.is_relay
+            and (not user.shares or self._context.sharing.sees(segment, user.shares))
         ]
 
     def _external_to(self, segment: Segment) -> list[User]:
@@ -176,15 +179,27 @@ class Rounds:
         """The groups of all other segments, found once in a tick."""
         found = self._beyond.get(segment)
         if found is None:
+            sees = self._context.sharing.sees
             others = (other for other in self._context.segments.all if other is not segment)
-            found = self._beyond[segment] = [slot for other in others for slot in other.slots]
+            found = self._beyond[segment] = [
+                slot for other in others for slot in other.slots if sees(segment, slot.shares)
+            ]
         return found
 
-    def _departed(self, gone: dict[str, User]) -> Departed:
-        news: dict[Segment | None, list[News]] = {}
-        for address, user in gone.items():
-            news.setdefault(self._context.segments.of(address), []).append(News(user, address))
+    def _departed(self, gone: dict[Left, User]) -> Departed:
+        news: dict[tuple[Segment | None, int], list[News]] = {}
+        for (address, shares), user in gone.items():
+            home = self._context.segments.of(address)
+            news.setdefault((home, shares), []).append(News(user, address))
         return {home: together(left) for home, left in news.items()}
+
+    def _gone_from(self, segment: Segment, gone: dict[Left, User]) -> Iterator[News]:
+        """Of those who are gone, whom those of ``segment`` may still list."""
+        context = self._context
+        for (address, shares), user in gone.items():
+            elsewhere = context.segments.of(address) is not segment
+            if elsewhere and context.sharing.sees(segment, shares) and not context.lists(segment, address):
+                yield News(user, address)
 
     def _list_for(self, target: User, users: list[User] | None = None) -> Items:
         """Everybody beyond its segment, or ``users`` of them, to ``target``."""
@@ -194,7 +209,7 @@ class Rounds:
         for user in self._external_to(target.segment) if users is None else users:
             if target.state is State.OFFLINE:
                 return
-            if user.state is State.ONLINE:
+            if user.state is State.ONLINE and self._context.sharing.visible(user, target.segment):
                 yield self._unicast.as_user(user, target)
 
     def _signed_list(self, target: User, users: list[User] | None) -> Items:
@@ -217,23 +232,21 @@ class Rounds:
             yield from self._round(segment, None)
             again = segment in self._late
 
-    def _round(self, segment: Segment, gone: dict[str, User] | None) -> Items:
+    def _round(self, segment: Segment, gone: dict[Left, User] | None) -> Items:
         """Everything to a segment of ours; with ``gone`` also to those who take no broadcast."""
-        context = self._context
-        for address, user in (gone or {}).items():
-            if address not in context.roster.at and context.segments.of(address) is not segment:
-                yield broadcast(user, GOOD_BYE, segment, address)
+        for user, address in self._gone_from(segment, gone or {}):
+            yield broadcast(user, GOOD_BYE, segment, address or "")
         for user in self._external_to(segment):
             if not segment.served:
                 return  # a peer does it now
-            if user.state is State.ONLINE:
+            if user.state is State.ONLINE and self._context.sharing.visible(user, segment):
                 form, odd = forms_for(user, segment)
                 yield broadcast(user, form, segment, user.address)
                 for other, group in odd:
                     if gone is not None or other.command == Command.BR_ABSENCE:
                         yield from self._unicast.to_group(user, group, other, None)
 
-    def _one_by_one(self, segment: Segment, gone: dict[str, User], departed: Departed) -> Items:
+    def _one_by_one(self, segment: Segment, gone: dict[Left, User], departed: Departed) -> Items:
         """Everything to each of a segment where no broadcast of ours reaches, or serves."""
         for user in list(segment.listeners):
             if not self._unicast.serves(user):
@@ -243,15 +256,12 @@ class Rounds:
             else:
                 yield from self._round_for(user, gone)
 
-    def _round_for(self, target: User, gone: dict[str, User]) -> Items:
+    def _round_for(self, target: User, gone: dict[Left, User]) -> Items:
         """Everything to a user of a swept segment."""
-        context = self._context
         while not self._reach.may(target.address):
             yield None
-        for address, user in gone.items():
-            home = context.segments.of(address)
-            ours = home is not target.segment and self._unicast.speaks_from(home)
-            if ours and address not in context.roster.at:
+        for user, address in self._gone_from(target.segment, gone):
+            if address is not None and self._unicast.speaks_from(self._context.segments.of(address)):
                 yield Transmit(write(user, GOOD_BYE), target.address, target.port, address)
         yield from self._list_for(target)
 
@@ -259,9 +269,12 @@ class Rounds:
         """Everything to a user whom no broadcast of ours reaches, and who reads signed lists."""
         while target.segment.interface is None and not self._reach.may(target.address):
             yield None
-        for home, left in departed.items():
-            for news in left if home is not target.segment else ():
-                yield from self._unicast.frames(target, partial(self._signing.changes, news))
+        for (home, shares), left in departed.items():
+            if home is not target.segment and self._context.sharing.sees(target.segment, shares):
+                for news in left:
+                    yield from self._unicast.frames(
+                        target, partial(self._signing.changes, news, target.segment)
+                    )
         yield from self._list_for(target)
 
 

@@ -53,6 +53,7 @@ class Settling:
         self._blocked: dict[str, set[Key]] = {}  # by the address where somebody else lives
         self.me: RelayId = ""
         self.round_due = False  # somebody was not announced one by one
+        self.remembered: dict[Key, Row] = {}  # who was told before a restart, and was not settled since
         self.contested: dict[
             Key, float
         ] = {}  # users of peers that we heard elsewhere, and how long that counts
@@ -60,6 +61,9 @@ class Settling:
 
     def settle(self, key: Key, now: float, fresh: bool = False) -> None:
         """Something was told of this user, or is no longer. ``fresh``: it was just heard there."""
+        if key in self.remembered and self._peers.unsure(key):
+            return  # the digest will tell
+        remembered = self.remembered.pop(key, None)
         user = self._context.roster.by_key.get(key)
         if user is not None and user.is_relay:
             return
@@ -67,6 +71,8 @@ class Settling:
         if user is None or user.state is State.OFFLINE:
             if told is not None:
                 self._bring(user, key, told, now)
+            elif remembered is not None:
+                self._gone_meanwhile(remembered, now)
         elif user.home:
             if told is not None and told.peer.linked:
                 self._compare(user, told, now)
@@ -159,8 +165,12 @@ class Settling:
 
     def _yield(self, user: User, told: Told, now: float) -> None:
         """The user is the peer's from now on."""
+        before = user.shares
         self._context.roster.listen(user, told.peer.name)
         user.state = State.ONLINE
+        if user.shares != before:
+            self._announcer.reshared(user, before, now)
+            self._announce(user, now)
         user.candidate = None
         user.rival = None
         self._context.emit(UserYielded(user))
@@ -169,6 +179,17 @@ class Settling:
             self._move(user, told, now)
         else:
             self._update(user, told, now)
+
+    def adopt(self, segment: Segment, now: float) -> None:
+        """We are to serve this segment: those there of whom only a lost peer told are ours, and are asked."""
+        for user in list(segment.others):
+            if self._peers.best(user.key, live=True) is None:
+                self._context.roster.listen(user, None)
+                self.changed(user)
+                if segment.interface is not None:
+                    self._liveness.suspect(user, now)
+                else:
+                    self._liveness.watch(user, now)
 
     def gave_up(self, user: User, now: float) -> bool:
         """A home user is gone from its address, as far as we can hear. Is it there, or elsewhere, for a peer?"""
@@ -234,6 +255,14 @@ class Settling:
         self._block(address, key)
         return False
 
+    def _gone_meanwhile(self, row: Row, now: float) -> None:
+        """While we were away the user of another relay left: clients here may still list it."""
+        segment = self._context.segments.of(row.address)
+        if segment is not None and row.address not in self._context.roster.at:
+            presence, datagram = said(row)
+            user = User(presence, datagram, row.address, row.port, segment, now)
+            self._announcer.farewell(user, row.address, now)
+
     def _block(self, address: str, key: Key) -> None:
         if address in self._blocked or len(self._blocked) < MAX_BLOCKED:
             self._blocked.setdefault(address, set()).add(key)
@@ -274,10 +303,15 @@ class Settling:
         user.port = row.port
         user.via = told.peer.name
         user.heard = now
+        before = user.shares
+        self._context.roster.reclassify(user)  # another peer may tell of it now
         presence, datagram = said(row)
-        if key_of(presence) == user.key and differs(presence, user.presence):
+        changed = key_of(presence) == user.key and differs(presence, user.presence)
+        if changed:
             self._context.roster.say(user, presence, datagram)
             self._context.emit(UserChanged(user))
+        if changed or user.shares != before:
+            self._announcer.reshared(user, before, now)
             self._announce(user, now)
 
     def _announce(self, user: User, now: float) -> None:

@@ -166,10 +166,6 @@ class Rules:
         """Does any rule say what this peer is told of?"""
         return any(rule.is_to_peer(name) for rule in self._rules)
 
-    def about_peer(self, name: str) -> bool:
-        """Might this peer not be told of everybody?"""
-        return any(rule.is_to_peer(name) for rule in self._rules)
-
     def _first(self, bits: int, decides: Callable[[Rule], bool]) -> int | None:
         found = (n for n, rule in enumerate(self._rules) if bits >> n & 1 and decides(rule))
         return next(found, None)

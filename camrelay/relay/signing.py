@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from camrelay.ipmsg.command import PORT
-from camrelay.ipmsg.signed import Host, pack
+from camrelay.ipmsg.signed import Host, gather
 from camrelay.relay.roster import State
 from camrelay.relay.slots import TOGETHER
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from camrelay.relay.context import Context
     from camrelay.relay.roster import User
+    from camrelay.relay.segment import Segment
     from camrelay.relay.slots import Slot
     from camrelay.relay.visits import News
 
@@ -26,6 +27,7 @@ SIGNATURES = 20  # in one helping: 0.35 ms each
 MAX_CHANGES = 1_024  # changes whose datagrams are kept for those who hear of them later
 
 Frames = tuple[bytes, ...]
+Sealed = tuple[bytes, ...]  # the same by ``Author.seal``: what is kept of them
 Found = TypeVar("Found")
 
 
@@ -35,7 +37,7 @@ class Signing:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._left = SIGNATURES
-        self._changes: dict[tuple[News, ...], tuple[tuple[object, ...], Frames]] = {}
+        self._changes: dict[tuple[News, ...], tuple[tuple[object, ...], Sealed]] = {}
 
     def serves(self, listener: User) -> bool:
         """Is ``listener`` to be told by signed dictionaries?"""
@@ -50,37 +52,42 @@ class Signing:
         listed = [u for u in slot.users if u.state is State.ONLINE and not u.is_relay]
         words: tuple[object, ...] = (self._context.identity,)
         for user in listed:
-            words += (user, user.presence, user.address, user.port)
+            words += (user.presence, user.address, user.port)  # each user has a presence of its own
         if slot.words != words:
-            data = self._sign([present(user) for user in listed])
-            if data is None:
+            sealed = self._sign([present(user) for user in listed])
+            if sealed is None:
                 return None
-            slot.words, slot.data = words, data
-        return slot.data
+            slot.words, slot.sealed = words, sealed
+        return self._frames(slot.sealed)
 
-    def changes(self, news: tuple[News, ...]) -> Frames | None:
-        """What of ``news`` is still so: who left is removed, who is here is added, in this order."""
-        at = self._context.roster.at
+    def changes(self, news: tuple[News, ...], segment: Segment) -> Frames | None:
+        """What of ``news`` is still so for those of ``segment``: who left is removed, who is here added, in order."""
+        context = self._context
         hosts: list[Host] = []
         words: list[object] = [self._context.identity]
         for user, leaving in news:
-            if leaving is not None and leaving not in at:
-                hosts += absent(user, leaving)
-                words.append(leaving)
-            elif leaving is None and user.state is State.ONLINE and not user.is_relay:
+            if leaving is not None:
+                if not context.lists(segment, leaving):
+                    hosts += absent(user, leaving)
+                    words.append(leaving)
+            elif user.state is State.ONLINE and not user.is_relay and context.sharing.visible(user, segment):
                 hosts.append(present(user))
                 words.append((user.presence, user.address, user.port))
         kept = self._changes.get(news)
         if kept is None or kept[0] != tuple(words):
-            data = self._sign(hosts)
-            if data is None:
+            sealed = self._sign(hosts)
+            if sealed is None:
                 return None
             while len(self._changes) >= MAX_CHANGES:
                 del self._changes[next(iter(self._changes))]
-            kept = self._changes[news] = tuple(words), data
-        return kept[1]
+            kept = self._changes[news] = tuple(words), sealed
+        return self._frames(kept[1])
 
-    def _sign(self, hosts: Sequence[Host]) -> Frames | None:
+    def _frames(self, sealed: Sealed) -> Frames:
+        identity = self._context.identity
+        return tuple(map(identity.author.unseal, sealed)) if identity is not None else ()
+
+    def _sign(self, hosts: Sequence[Host]) -> Sealed | None:
         """``hosts`` in as few datagrams as hold them: one, but for very long names."""
         identity = self._context.identity
         if not hosts or identity is None:
@@ -91,8 +98,8 @@ class Signing:
         start = 0
         while start or not found:
             number = self._context.next_number()
-            data, start = pack(identity.author, hosts, start, number, number)
-            found.append(data)
+            listed, start = gather(identity.author, hosts, start, number)
+            found.append(identity.author.seal(number, listed))
             self._left -= 1
             self._context.count("lists signed")
         return tuple(found)

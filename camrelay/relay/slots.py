@@ -1,5 +1,5 @@
-"""The users of one segment in fixed groups of four, each signed as one datagram. Rule kept here: who comes or goes
-touches one group, so the signatures of all others stay good: 20,000 users cost 5,000 signatures once.
+"""The users of one segment in fixed groups of three, each signed as one datagram. Rule kept here: who comes or goes
+touches one group, so the signatures of all others stay good: 20,000 users cost 6,667 signatures once.
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ if TYPE_CHECKING:
 
     from camrelay.relay.roster import User
 
-TOGETHER = 4  # users with names of usual length in 1,400 bytes, 560 of them the signature's
+# Users of IP Messenger 4.99 in 1,400 bytes: 160 each, and 820 for the relay's name, key and signature. A fourth would
+# need a datagram and a signature of its own.
+TOGETHER = 3
 
 
 class Slot:
-    """Up to four users. ``data`` says that of them which ``words`` tell (see ``Signing.chunk``)."""
+    """Users that the same sharing rules are about. ``sealed`` says of them what ``words`` tell (``Signing.chunk``)."""
 
-    __slots__ = ("data", "users", "words")
+    __slots__ = ("sealed", "shares", "users", "words")
 
-    def __init__(self) -> None:
+    def __init__(self, shares: int) -> None:
+        self.shares = shares
         self.users: list[User] = []
         self.words: tuple[object, ...] = ()
-        self.data: tuple[bytes, ...] = ()
+        self.sealed: tuple[bytes, ...] = ()
 
 
 class Slots:
@@ -32,29 +35,24 @@ class Slots:
 
     def __init__(self) -> None:
         self._of: dict[User, Slot] = {}
-        self._room: dict[Slot, None] = {}  # groups of less than four; none of them is empty
+        self._room: dict[int, dict[Slot, None]] = {}  # groups with a place left, by ``shares``; none is empty
 
     def add(self, user: User) -> None:
-        """``user`` is here; a second time is as good as once."""
+        """``user`` is here; a second time is as good as once. Another number of sharing rules: ``discard`` it first."""
         if user in self._of:
             return
-        slot = next(reversed(self._room)) if self._room else Slot()
+        room = self._room.get(user.shares)
+        slot = next(reversed(room)) if room else Slot(user.shares)
         slot.users.append(user)
         self._of[user] = slot
-        if len(slot.users) < TOGETHER:
-            self._room[slot] = None
-        else:
-            self._room.pop(slot, None)
+        self._note(slot)
 
     def discard(self, user: User) -> None:
         """``user`` is not here (any more)."""
         slot = self._of.pop(user, None)
-        if slot is None:
-            return
-        slot.users.remove(user)
-        self._room.pop(slot, None)
-        if slot.users:
-            self._room[slot] = None
+        if slot is not None:
+            slot.users.remove(user)
+            self._note(slot)
 
     def of(self, user: User) -> Slot | None:
         """The group that ``user`` is in."""
@@ -62,3 +60,12 @@ class Slots:
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(dict.fromkeys(self._of.values()))
+
+    def _note(self, slot: Slot) -> None:
+        """Has it room for one more?"""
+        room = self._room.setdefault(slot.shares, {})
+        room.pop(slot, None)
+        if 0 < len(slot.users) < TOGETHER:
+            room[slot] = None
+        elif not room:
+            del self._room[slot.shares]

@@ -67,33 +67,44 @@ class Unicast:
         for listener in list(group):
             if listener.is_relay or listener.state is State.OFFLINE:
                 continue
-            if user.state is not State.ONLINE if leaving is None else leaving in self._context.roster.at:
+            segment = listener.segment
+            if leaving is None:
+                if user.state is not State.ONLINE or not self._context.sharing.visible(user, segment):
+                    return
+            elif self._context.lists(segment, leaving):
                 return
             yield Transmit(data, listener.address, listener.port, leaving or user.address)
 
     def signed_to(self, user: User, group: Group, leaving: str | None) -> Items:
         """The change to each of ``group``, signed."""
-        make = partial(self._signing.changes, (News(user, leaving),))
         for listener in list(group):
             if self._signing.serves(listener) and listener.state is not State.OFFLINE:
+                make = partial(self._signing.changes, (News(user, leaving),), listener.segment)
                 yield from self.frames(listener, make)
 
     def visit(self, listener: User, news: Iterable[News]) -> Items:
         """What ``listener``, beyond our routers, is to hear."""
         home = listener.segment
         if self._signing.serves(listener):
-            for some in together(one for one in news if one.leaving or one.user.segment is not home):
-                yield from self.frames(listener, partial(self._signing.changes, some))
+            for some in together(one for one in news if self.concerns(home, one)):
+                yield from self.frames(listener, partial(self._signing.changes, some, home))
             return
         segments = self._context.segments
         for user, leaving in news:
             if not self.speaks_from(segments.of(leaving) if leaving else user.segment):
                 continue
             if leaving is not None:
-                if leaving not in self._context.roster.at:
+                if not self._context.lists(home, leaving):
                     yield Transmit(write(user, GOOD_BYE), listener.address, listener.port, leaving)
-            elif user.state is State.ONLINE and user.segment is not home:
+            elif user.state is State.ONLINE and self.concerns(home, News(user, leaving)):
                 yield self.as_user(user, listener)
+
+    def concerns(self, segment: Segment, news: News) -> bool:
+        """Is this still news for those of ``segment``? Who left was shown there, so that always is."""
+        user, leaving = news
+        return leaving is not None or (
+            user.segment is not segment and self._context.sharing.visible(user, segment)
+        )
 
 
 def signed_groups(segment: Segment) -> Iterator[Group]:
