@@ -177,12 +177,12 @@ def pack(
 
     The index is 0 when the list is complete.
     """
-    listed, following = gather(author, hosts, start, number, limit)
+    listed, following = gather(author, hosts, start, number, date, limit)
     return author.sign(Command.ANSLIST_DICT, number, date, listed), following
 
 
 def gather(
-    author: Author, hosts: Sequence[Host], start: int, number: int, limit: int = LIMIT
+    author: Author, hosts: Sequence[Host], start: int, number: int, date: int, limit: int = LIMIT
 ) -> tuple[bytes, int]:
     """What that one lists, as content of a dictionary, and the index to go on with.
 
@@ -191,7 +191,7 @@ def gather(
     """
     start = max(start, 0)
     total = len(hosts)
-    empty = author.write(Command.ANSLIST_DICT, number, number, _list([], start, total))
+    empty = author.write(Command.ANSLIST_DICT, number, date, _list([], start, total))
     size = len(empty) + author.key.overhead + _GROWTH
     items: list[bytes] = []
     for host in hosts[start:]:

@@ -6,8 +6,8 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from camrelay import __version__
+from camrelay.ipmsg.announcement import announce, own
 from camrelay.ipmsg.command import Command
-from camrelay.ipmsg.presence import announce, own
 from camrelay.relay.identity import ABILITIES, host_of, identify, logon_of
 from camrelay.relay.outputs import Output, Transmit
 from camrelay.relay.sharing import Sharing

@@ -32,20 +32,20 @@ def bucket_of(key: Key) -> int:
 
 def mark_of(row: Row) -> int:
     """64 bits that differ for rows that differ."""
-    # No text of a row has a line break, and what many users share comes last: no two rows read the same.
-    said = f"{row[0]}\n{row[1]}\n{row[2]}\n{row[9]}\n{row[11]}\n{_rest(row[3:9], row[10], row[12])}"
-    return _number(blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+    # No text of a row has a line break, so no two rows read the same. What many users share is hashed once for all.
+    said = f"{row[0]}\n{row[1]}\n{row[2]}\n{row[9]}\n{row[11]}\n{_common(row[3:9], row[10], row[12])}"
+    return _number(_hash(said.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
-_number = int.from_bytes
+_hash, _number = blake2b, int.from_bytes
 
 
 @lru_cache(maxsize=4096)
-def _rest(middle: tuple[str, bytes, int, bytes, str, str], port: int, claim: int) -> str:
-    """What many users have in common, as text."""
+def _common(middle: tuple[str, bytes, int, bytes, str, str], port: int, claim: int) -> str:
+    """All other fields in 16 digits."""
     group, version, options, parts, line, charset = middle
-    numbers = f"{port} {options} {claim} {len(version)}"
-    return f"{group}\n{line}\n{charset}\n{numbers}\n{(version + parts).decode('latin-1')}"
+    said = f"{group}\n{line}\n{charset}\n{port} {options} {claim} {len(version)}\n"
+    return _hash(said.encode("utf-8", "surrogatepass") + version + parts, digest_size=8).hexdigest()
 
 
 class Copy:

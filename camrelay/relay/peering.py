@@ -1,4 +1,4 @@
-"""What goes over the links of the fleet: whom we tell of, what is told to us, and whose part each segment is.
+"""What goes over the links of the fleet, and what is told to us there.
 
 Rules kept here (design rule 8): a relay tells only of users that it hears itself; changes go at once, and a digest, one
 number, finds what differs: on each new link and every ``sync_every``. Only parts that differ are sent again.
@@ -11,9 +11,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from camrelay.relay.copy import Copy, row_key
-from camrelay.relay.duty import FIT, Realm, holder
 from camrelay.relay.messages import Changes, Digest, Marks, Reach, Row, Rows
 from camrelay.relay.outputs import PeerForgotten, PeerSaid, Tell
+from camrelay.relay.parts import ADOPTED, LINKED_WITHIN, Parts
 from camrelay.relay.peers import MOST_TOLD, Peer
 from camrelay.relay.publishing import Publishing
 from camrelay.relay.snapshot import PeerRow
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from camrelay.relay.messages import PeerMessage, RelayId
     from camrelay.relay.peers import Peers
     from camrelay.relay.roster import Key
-    from camrelay.relay.segment import Segment
     from camrelay.relay.settling import Settling
     from camrelay.relay.sweep import Sweep
 
@@ -34,10 +33,6 @@ STEP = 0.02  # seconds between two helpings of what is settled
 HELPING = 200  # users in one: some 10 ms
 LEARNED = 6.0  # seconds after a start: local clients take 4.1 s to answer, and we know who is here
 LEARNED_AT_LAST = 300.0  # if the sweep takes long, or users who were here before do not answer
-LINKED_WITHIN = 10.0  # seconds after a start in which peers link, so that we do not sweep what they cover
-ADOPTED = (
-    60.0  # seconds after a link is gone: the dead line is known on all sides after 25, asking takes up to 40
-)
 SURE = 200.0  # seconds: what was told less than that before a restart is served at once (design rule 10)
 MOST_AT_ONCE = 50  # users of one message that are settled at once; more of them in helpings
 
@@ -63,7 +58,7 @@ class Peering:
         self._publishing = Publishing(context, peers)
         self.dirty = self._publishing.dirty  # is there anything to flush?
         self._pending: dict[Key, None] = {}  # users to be settled, in helpings
-        self._holds = False  # is the sweep held back until peers have linked?
+        self.parts = Parts(context, peers, self._publishing, settling, announcer, sweep, now)
         self._handle: dict[type, Callable[..., None]] = {
             Reach: self._reach,
             Digest: self._digest,
@@ -79,12 +74,21 @@ class Peering:
         """These are the members of the fleet now, but for us."""
         self._settling.me = me
         for id_, name in members.items():
-            self._peers.setdefault(id_, Peer(id_, name, now)).name = name
+            peer = self._peers.setdefault(id_, Peer(id_, name, now))
+            if peer.name != name:
+                peer.name = name
+                self._pending.update(dict.fromkeys(peer.copy.rows))
         for peer in [peer for id_, peer in self._peers.items() if id_ not in members]:
             self._forget(peer)
             del self._peers[peer.id]
         self._publishing.enlist()
-        self.assign(now)
+        self.parts.assign(now)
+
+    def reshare(self, now: float) -> None:
+        """Other rules say whom peers may know of."""
+        self._publishing.enlist()
+        self._publishing.everybody()
+        self.sync((), now)
 
     def begin(self) -> None:
         """We start: whom we knew before is here."""
@@ -101,26 +105,22 @@ class Peering:
                     self._pending.update(dict.fromkeys(peer.copy.rows))
             self._publishing.ready = True
             self._publishing.say_reach()
-            self.assign(now)
+            self.parts.assign(now)
 
-    def _settle_down(self, peer: Peer, now: float) -> None:
+    def _settle_down(self, peer: Peer) -> None:
         """A peer stays away. Whom a live relay would hear, and does not, is gone; the others are kept for longer."""
         peer.settles = math.inf
-        segments, me = self._context.segments, self._settling.me
-        realms = [(other.id, other.realm) for other in self._peers.linked if other.realm is not None]
-        pointed = set(segments.pointed)
-        heard: dict[Segment | None, bool] = {}
+        heard: dict[str, bool] = {}  # by /24
+        gone = []
         for key, row in list(peer.copy.rows.items()):
-            segment = segments.of(row.address)
-            if segment not in heard:
-                if segment is None or segment in pointed:
-                    heard[segment] = False
-                else:
-                    heard[segment] = holder(segment, me, FIT, realms) is not None
-            if heard[segment]:
+            front = row.address.rpartition(".")[0]
+            if front not in heard:
+                heard[front] = self.parts.live(row.address)
+            if heard[front]:
                 peer.copy.drop(key)
-                self._pending[key] = None
-                self._context.emit(PeerSaid(peer.id, (), (key,)))
+                gone.append(key)
+        self._pending.update(dict.fromkeys(gone))
+        self._context.emit(PeerSaid(peer.id, (), tuple(gone)))
 
     def flush(self) -> None:
         """What was decided is told."""
@@ -137,7 +137,7 @@ class Peering:
         peer.digest_due = now
         self.flush()  # what is known now goes with the digest
         self._publishing.say_reach(peer)
-        self.assign(now)
+        self.parts.assign(now)
 
     def unlinked(self, id_: RelayId, now: float) -> None:
         """The link is gone: its users stay for a while, and what it did for segments is another's part."""
@@ -152,7 +152,7 @@ class Peering:
         self._pending.update(dict.fromkeys(self._settling.contested))
         for other in self._peers.linked:  # whom another one tells of, too
             self._pending.update(dict.fromkeys(peer.copy.rows.keys() & other.copy.rows.keys()))
-        self.assign(now)
+        self.parts.assign(now)
 
     def _forget(self, peer: Peer) -> None:
         """Nothing that it told counts any more."""
@@ -177,39 +177,9 @@ class Peering:
         self._pending.update(dict.fromkeys(peer.copy.rows))
         heard = {row.address.rpartition(".")[0] + ".*": None for row in peer.copy.rows.values()}
         peer.reach = Reach((), tuple(heard), (), False)
-        self._believe(peer, now)
+        self.parts.believe(peer, now)
         peer.leaves = now + left
         peer.settles = now + ADOPTED
-
-    # -- our part of the segments ------------------------------------------------------------------------------------
-
-    def assign(self, now: float) -> None:
-        """Find out anew which segments we serve and sweep; what was a peer's part until now is told everything."""
-        context = self._context
-        realms = [(peer.id, peer.realm) for peer in self._peers.linked if peer.realm is not None]
-        fit = self._publishing.ready, context.can_speak
-        taken = []
-        for segment in context.segments.all:
-            ours = holder(segment, self._settling.me, fit, realms) == self._settling.me
-            if ours and not segment.served:
-                taken.append(segment)
-            segment.served = ours
-            if ours and segment.others:
-                self._settling.adopt(segment, now)
-        self._announcer.rounds.take_over(taken)
-        self._holds = now < self._started + LINKED_WITHIN and any(not p.linked for p in self._peers.values())
-        self._sweep.readdress(self.swept(), now)
-
-    def swept(self) -> list[Segment]:
-        """The remote segments whose addresses it is our part to ask."""
-        return [] if self._holds else [s for s in self._context.segments.remote if s.served]
-
-    def readdress(self, now: float) -> None:
-        """Our segments are others now."""
-        for peer in self._peers.values():
-            self._claim(peer)
-        self.assign(now)
-        self._publishing.say_reach()
 
     # -- what is told to us ------------------------------------------------------------------------------------------
 
@@ -223,29 +193,8 @@ class Peering:
 
     def _reach(self, peer: Peer, reach: Reach, now: float) -> None:
         peer.reach = reach
-        self._believe(peer, now)
-
-    def _believe(self, peer: Peer, now: float) -> None:
-        """Where ``peer`` hears users, as it says; users that it told of may have a place now."""
-        assert peer.reach is not None
-        try:
-            peer.realm = Realm(peer.reach)
-        except ValueError:
-            peer.realm = None
-            self._context.count("reaches of peers refused")
-        self._claim(peer)
-        self.assign(now)
+        self.parts.believe(peer, now)
         self._pending.update(dict.fromkeys(peer.copy.rows))
-
-    def _claim(self, peer: Peer) -> None:
-        segments = self._context.segments
-        if peer.reach is None or peer.realm is None:
-            return
-        new = [segments.claim(text) for text in (*peer.reach.local, *peer.reach.remote, *peer.reach.pointed)]
-        if any(new):
-            for pointed in segments.pointed:
-                for user in list(pointed.users):
-                    self._context.roster.reseat(user, segments.of(user.address) or pointed)
 
     def _digest(self, peer: Peer, digest: Digest, now: float) -> None:
         if digest == peer.copy.digest():
@@ -267,7 +216,10 @@ class Peering:
         self.flush()
         owed = self._publishing.of(peer).differing(marks)
         peer.owed.extend(n for n in owed if n not in peer.owed)
-        self.more(peer.id)
+        if peer.owed:
+            self.more(peer.id)
+        else:
+            self._context.emit(Tell(peer.id, self._publishing.of(peer).digest()))
 
     def more(self, id_: RelayId) -> None:
         """The link to this peer is idle: the next bucket, and after the last one the digest that proves it."""
@@ -317,10 +269,12 @@ class Peering:
     # -- time --------------------------------------------------------------------------------------------------------
 
     def sync(self, peers: Sequence[RelayId], now: float) -> None:
-        """A digest to these (all, if none is named) as soon as we know who is here."""
+        """Compare with these (all, if none is named), both ways, as soon as we know who is here."""
         for peer in self._peers.linked:
             if not peers or peer.id in peers:
                 peer.digest_due = now
+                peer.asked = True
+                self._context.emit(Tell(peer.id, peer.copy.marks()))
 
     def _say_if_learned(self, peer: Peer, now: float) -> None:
         """The digest that is due. Not just after a start: whoever is not known again yet would be gone for all."""
@@ -343,10 +297,11 @@ class Peering:
         """When there is something to do."""
         waiting = self._pending or self._publishing.unsaid or self._settling.round_due
         due = self._tick + STEP if waiting else math.inf
-        if self._holds or not self._publishing.ready:
+        if not self._publishing.ready:
             due = min(due, max(self._started + LINKED_WITHIN, self._tick + STEP))
-        due = min(due, *self._settling.contested.values(), math.inf, math.inf)
+        due = min(due, *self._settling.contested.values(), math.inf)
         peers = self._peers.values()
+        due = min(due, self.parts.next_due())
         return min([due, *(min(peer.digest_due, peer.settles, peer.leaves) for peer in peers)])
 
     def tick(self, now: float) -> None:
@@ -357,14 +312,13 @@ class Peering:
             if now >= peer.digest_due:
                 self._say_if_learned(peer, now)
             if now >= peer.settles:
-                self._settle_down(peer, now)
+                self._settle_down(peer)
             if now >= peer.leaves:
                 self._forget(peer)
         if not self._publishing.ready and not self._pending:
             self._get_ready(now)
         self._settling.expire(now)
-        if self._holds and now >= self._started + LINKED_WITHIN:
-            self.assign(now)
+        self.parts.tick(now)
         if now - self._tick >= STEP / 2:
             self._tick = now
             unsaid = self._publishing.unsaid

@@ -6,9 +6,9 @@ from __future__ import annotations
 from enum import IntFlag
 from typing import TYPE_CHECKING
 
+from camrelay.ipmsg.announcement import announce
 from camrelay.ipmsg.command import AUTORETOPT, PORT, Command, Option
 from camrelay.ipmsg.packet import build
-from camrelay.ipmsg.presence import announce
 from camrelay.ipmsg.pubkey import write_capability
 from camrelay.relay.context import Recently
 from camrelay.relay.identity import LOGON

@@ -260,15 +260,19 @@ class Registrar:
             return
         user.started = now
         user.started_number = user.number
+        user.wants_list = True
         self.list_to(user, now)
 
     def list_to(self, user: User, now: float) -> None:
         """Everybody beyond its segment to ``user``: now, or 7 s after the last time."""
+        if user.wants_list and user.segment.interface is None:
+            self.settling.changed(user, True)  # peers that tell it of their own users do so again
         user.wants_list = False
-        if not (user.home and user.segment.served):
+        serves = self._announcer.serves(user)
+        if not (serves or (user.home and user.segment.served)):
             return
         due = user.listed + LIST_EVERY
-        if now >= due and self._announcer.serves(user):
+        if now >= due and serves:
             self._announcer.rounds.full_list(user, now)
         elif now >= due:
             self._lists.push(user, now)
@@ -293,13 +297,10 @@ class Registrar:
 def differs(new: Presence, old: Presence) -> bool:
     """Does the user say something else of itself? Charset and framing do not count."""
     return (
-        new.nick_text != old.nick_text
-        or new.group_text != old.group_text
-        or new.version != old.version
+        new.version != old.version
         or (new.options ^ old.options) & ~NOT_A_CHANGE != 0
         or (new.parts != old.parts and bool(new.parts))
-        or new.logon_text != old.logon_text
-        or new.host_text != old.host_text
+        or not new.names_like(old)
     )
 
 

@@ -75,6 +75,7 @@ class Relay:
             context, self._peers, self._registrar, self._announcer, self._liveness, now
         )
         self._liveness.hand_over = settling.gave_up
+        settling.ask = self._lists.hear_of
         self._peering = Peering(context, self._peers, settling, self._announcer, self._sweep, now)
         self._dirty = self._peering.dirty
         self._master = Master(context, self._registrar, self._liveness, self._lists)
@@ -119,7 +120,7 @@ class Relay:
             self._announcer.rounds.everything()
         self._enter(self._context.segments.local, now)
         self._peering.begin()
-        self._sweep.readdress(self._peering.swept(), now)
+        self._sweep.readdress(self._peering.parts.swept(), now)
         return self._take(now)
 
     def receive(self, datagram: Datagram, now: float) -> list[Output]:
@@ -161,10 +162,11 @@ class Relay:
     def readdress(self, interfaces: Sequence[Interface], now: float) -> list[Output]:
         """Our addresses changed: everybody is looked up anew, and new segments are entered."""
         settings = self._context.settings
-        old = {segment.interface for segment in self._context.segments.local}
+        before = self._context.segments
+        old = {segment.interface for segment in before.local}
         segments = self._context.segments = Segments(interfaces, settings.remote, settings.accept_from)
         self._context.sharing.forget_segments()
-        self._peering.readdress(now)
+        self._peering.parts.readdress(before, now)
         for user in list(self._context.roster.by_key.values()):
             self._registrar.reseat(user, segments.of(user.address), now)
         self._announcer.readdress()
@@ -174,7 +176,8 @@ class Relay:
     def reconfigure(self, settings: Settings, now: float) -> list[Output]:
         """Other settings from now on; the roster stays."""
         context = self._context
-        if settings.shares != context.settings.shares:
+        before = context.settings
+        if settings.shares != before.shares:
             context.sharing.take(settings.shares)
         context.settings = settings
         context.introduce()
@@ -182,7 +185,10 @@ class Relay:
         self._next_everything = min(self._next_everything, now + settings.announce_every)
         interfaces = [s.interface for s in context.segments.local if s.interface]
         master = self._master.reconfigure(now)
+        reshared = settings.shares != before.shares
         outputs = self.readdress(interfaces, now)
+        if reshared:
+            self._peering.reshare(now)
         if master:
             self._ask_for_polls(now)
         return outputs + self._take(now)
@@ -209,7 +215,7 @@ class Relay:
             user.state = State.UNVERIFIED
             self._liveness.watch(user, now)
         self._next_entry = now
-        self._sweep.begin(self._peering.swept(), now)
+        self._sweep.begin(self._peering.parts.swept(), now)
 
     def restore(self, saved: Iterable[SavedUser], now: float) -> None:
         """Take in what was known before a restart; what cannot be read is counted and left out."""
@@ -244,7 +250,7 @@ class Relay:
                 known = ", ".join(s.name for s in self._context.segments.remote) or "none"
                 raise UsageError(f"{name} is no remote segment of the configuration (there: {known})")
             chosen.append(segment)
-        return self._sweep.begin(chosen or self._peering.swept(), now)
+        return self._sweep.begin(chosen or self._peering.parts.swept(), now)
 
     # -- the fleet ---------------------------------------------------------------------------------------------------
 

@@ -11,9 +11,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from camrelay.errors import MalformedPacket
+from camrelay.ipmsg.announcement import announce
 from camrelay.ipmsg.command import MODE_MASK, Command, Option
 from camrelay.ipmsg.packet import parse
-from camrelay.ipmsg.presence import Kind, Presence, announce, read
+from camrelay.ipmsg.presence import Kind, Presence, read
 from camrelay.ipmsg.pubkey import PublicKey, fits, read_answer, write_answer
 
 if TYPE_CHECKING:
@@ -253,8 +254,8 @@ class Roster:
             dropped = next(iter(self._oldest_gone), None) or next(iter(self.by_key.values()))
             self.remove(dropped)
         self.by_key[user.key] = user
-        user.shares = self.classify(user)
         if user.state is State.OFFLINE:
+            user.shares = self.classify(user)
             self._keep_gone(user)
         else:
             self.seat(user)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from camrelay.ipmsg.command import PORT, Command
 from camrelay.relay.outputs import Transmit
-from camrelay.relay.roster import State, User
+from camrelay.relay.roster import NEVER, State, User
 from camrelay.relay.signing import together
 from camrelay.relay.visits import News
 from camrelay.relay.writing import GOOD_BYE, Form, forms_for, write
@@ -75,7 +75,11 @@ class Rounds:
             self._gone[address, shares] = Gone(user, FAREWELL_ROUNDS)
 
     def full_list(self, target: User, now: float) -> None:
-        """Everybody beyond its segment, to ``target`` alone; begins anew if one is under way."""
+        """Everybody beyond its segment, to ``target`` alone; begins anew if one is under way.
+
+        Who was given up beyond the routers and is back was perhaps only out of reach: it may list who left since.
+        """
+        back = target.segment.interface is None and target.listed == NEVER and target.farewell > NEVER
         target.listed = now
         target.wants_list = False
         if not self._unicast.serves(target):
@@ -87,6 +91,9 @@ class Rounds:
             self._late.add(target.segment)
         elif self._hears_broadcasts(target) and self._crowded(target.segment):
             lists[target.segment] = self._crowd(target.segment)
+        elif back:
+            gone = {left: one.user for left, one in self._gone.items()}
+            lists[target] = self._whole_round(target, gone, self._departed(gone))
         else:
             lists[target] = self._list_for(target)
 
@@ -134,7 +141,7 @@ class Rounds:
     def _begin(self, segments: Iterable[Segment], gone: dict[Left, User]) -> None:
         departed = self._departed(gone)
         for segment in segments:
-            if not segment.served:
+            if not (segment.served or segment.ours_only):
                 continue
             if segment.interface is not None and self._context.can_speak:
                 self._pace.rounds.append(self._round(segment, gone))
@@ -248,13 +255,15 @@ class Rounds:
 
     def _one_by_one(self, segment: Segment, gone: dict[Left, User], departed: Departed) -> Items:
         """Everything to each of a segment where no broadcast of ours reaches, or serves."""
-        for user in list(segment.listeners):
-            if not self._unicast.serves(user):
-                continue
-            if self._signing.serves(user):
-                yield from self._signed_round(user, departed)
-            else:
-                yield from self._round_for(user, gone)
+        for user in list(segment.users if segment.ours_only else segment.listeners):
+            if self._unicast.serves(user):
+                yield from self._whole_round(user, gone, departed)
+
+    def _whole_round(self, target: User, gone: dict[Left, User], departed: Departed) -> Items:
+        """Everything to one who takes no broadcast of ours."""
+        if self._signing.serves(target):
+            return self._signed_round(target, departed)
+        return self._round_for(target, gone)
 
     def _round_for(self, target: User, gone: dict[Left, User]) -> Items:
         """Everything to a user of a swept segment."""

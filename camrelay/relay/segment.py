@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 MAX_REMEMBERED = 65_536
 # Pieces of accept_from with somebody in them: 8 of its 16-bit networks. Strangers may speak from any of them.
 MAX_PIECES = 2_048
+MAX_CLAIMED = 8_192  # segments that peers claim, in all
 EVERYBODY = "255.255.255.255"
 
+NEVER = -1e9  # a time before every other
 OCTETS = 0xFFFFFF00  # the mask of a wildcard: the fourth octet is free
 
 
@@ -34,7 +36,19 @@ class Segment:
     ``addresses`` are those that the sweep asks (remote segments only). ``told``: known from peers only.
     """
 
-    __slots__ = ("addresses", "groups", "indexes", "interface", "name", "others", "served", "slots", "told")
+    __slots__ = (
+        "addresses",
+        "groups",
+        "indexes",
+        "interface",
+        "lost",
+        "name",
+        "others",
+        "ours_only",
+        "served",
+        "slots",
+        "told",
+    )
 
     def __init__(
         self, name: str, interface: Interface | None = None, addresses: tuple[str, ...] = ()
@@ -46,6 +60,10 @@ class Segment:
         self.others: dict[User, None] = {}  # those here now that a peer told us of: not ours to tell anything
         self.slots = Slots()  # all of them, as they stand together in signed lists
         self.served = True  # do we tell those here of others? Else a peer does (see ``duty``)
+        self.ours_only = (
+            False  # do we tell those here of the users of our own segments, and a peer of all others?
+        )
+        self.lost = NEVER  # when it was served by us the last time
         self.told = False
         # The kernel's indexes of our interfaces here: one, or two where cable and Wi-Fi share a network.
         self.indexes: set[int] = {interface.index} if interface else set()
@@ -146,6 +164,8 @@ class Segments:
             found = networks.get(base & mask)
             if found is not None and found[1] is not None and mask <= int(network.netmask):
                 return None
+        if len(self.claimed) >= MAX_CLAIMED:
+            return None
         segment = Segment(text)
         segment.told = True
         self.claimed.append(segment)

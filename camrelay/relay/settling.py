@@ -58,12 +58,19 @@ class Settling:
             Key, float
         ] = {}  # users of peers that we heard elsewhere, and how long that counts
         self.changed: Callable[..., None] = lambda *_: None
+        self.ask: Callable[[str, bool], None] = lambda *_: None
 
     def settle(self, key: Key, now: float, fresh: bool = False) -> None:
         """Something was told of this user, or is no longer. ``fresh``: it was just heard there."""
         if key in self.remembered and self._peers.unsure(key):
             return  # the digest will tell
         remembered = self.remembered.pop(key, None)
+        self._settle(key, now, fresh)
+        user = self._context.roster.by_key.get(key)
+        if remembered and (user is None or user.address != remembered.address or user.state is State.OFFLINE):
+            self._gone_meanwhile(remembered, now)
+
+    def _settle(self, key: Key, now: float, fresh: bool) -> None:
         user = self._context.roster.by_key.get(key)
         if user is not None and user.is_relay:
             return
@@ -71,8 +78,6 @@ class Settling:
         if user is None or user.state is State.OFFLINE:
             if told is not None:
                 self._bring(user, key, told, now)
-            elif remembered is not None:
-                self._gone_meanwhile(remembered, now)
         elif user.home:
             if told is not None and told.peer.linked:
                 self._compare(user, told, now)
@@ -84,6 +89,8 @@ class Settling:
             self._update(user, told, now)
             if fresh and user.candidate is not None:
                 self.stays(user)
+            elif fresh and user.segment.ours_only:
+                self._registrar.list_to(user, now)
 
     def claim_above(self, key: Key) -> int:
         """The claim with which a user, heard by us alone, is ours."""
@@ -91,8 +98,12 @@ class Settling:
 
     def contest(self, user: User, now: float) -> None:
         """A peer's user was heard by us at another address: its relay asks it. One that is away cannot."""
+        there = user.candidate.address if user.candidate else None
         if self._peers.best(user.key, live=True) is None:
             self._registrar.left(user, "away", now)
+            return
+        if user.twin == there:  # decided before; when the first one goes, the twin is asked
+            user.candidate = None
             return
         self.contested[user.key] = now + ANSWERED_WITHIN
         self.changed(user)
@@ -315,6 +326,12 @@ class Settling:
             self._announce(user, now)
 
     def _announce(self, user: User, now: float) -> None:
+        """All are told of the user; and the user of others, if that is our part once it has answered us."""
+        segment = user.segment
+        if segment.served and not segment.told:
+            self.ask(user.address, True)
+        elif segment.ours_only:
+            self._registrar.list_to(user, now)
         if self._pace.take(now):
             self._announcer.announce(user, now)
         else:

@@ -203,7 +203,7 @@ class Sharing:
         if not self.shares:
             return 0
         rules = self.rules
-        group = user.presence.anew().group_text if rules.by_group else ""
+        group = user.presence.group_text if rules.by_group else ""
         bits = rules.about(user.address, group, user.segment.interface is not None, user.via or "")
         found = self._numbers.get(bits)
         if found is None:

@@ -98,7 +98,7 @@ class Signing:
         start = 0
         while start or not found:
             number = self._context.next_number()
-            listed, start = gather(identity.author, hosts, start, number)
+            listed, start = gather(identity.author, hosts, start, number, number)
             found.append(identity.author.seal(number, listed))
             self._left -= 1
             self._context.count("lists signed")

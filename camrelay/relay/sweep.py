@@ -123,8 +123,8 @@ class Sweep:
         """Ask the next address of ``walk``; False when the pace says no."""
         addresses = walk.segment.addresses
         address = addresses[walk.position]
-        known = address in self._context.roster.at
-        if walk.hurried or not known:
+        sitting = self._context.roster.at.get(address)
+        if walk.hurried or sitting is None or not sitting.home:
             if not self._bucket.take(now):
                 return False
             self._questions.entry(address, now)

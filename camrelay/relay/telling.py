@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from camrelay.ipmsg.announcement import announce, told
 from camrelay.ipmsg.command import Command
-from camrelay.ipmsg.presence import announce, told
 from camrelay.relay.messages import Row
 
 if TYPE_CHECKING:

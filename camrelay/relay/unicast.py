@@ -39,8 +39,10 @@ class Unicast:
 
     def serves(self, listener: User) -> bool:
         """Can we tell ``listener`` of others, and is that our part?"""
-        ours = listener.home and listener.segment.served and not listener.is_relay
-        return ours and (self._context.can_speak or self._signing.serves(listener))
+        segment, signed = listener.segment, self._signing.serves(listener)
+        if listener.is_relay or not (signed or self._context.can_speak):
+            return False
+        return (listener.home and segment.served) or (segment.ours_only and not signed)
 
     def speaks_from(self, home: Segment | None) -> bool:
         """May swept segments hear of those of ``home`` from their own addresses?"""
@@ -85,6 +87,8 @@ class Unicast:
     def visit(self, listener: User, news: Iterable[News]) -> Items:
         """What ``listener``, beyond our routers, is to hear."""
         home = listener.segment
+        if not self.serves(listener):
+            return
         if self._signing.serves(listener):
             for some in together(one for one in news if self.concerns(home, one)):
                 yield from self.frames(listener, partial(self._signing.changes, some, home))

@@ -121,7 +121,7 @@ class Visits:
             self._rounds.rotate(-1)
 
     def _round(self, segment: Segment, news: Iterable[News]) -> Visiting:
-        for listener in list(segment.listeners):
+        for listener in list(segment.users if segment.ours_only else segment.listeners):
             if not listener.is_relay:
                 while not self._reach.may(listener.address):
                     yield None

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from camrelay.ipmsg.announcement import announce
 from camrelay.ipmsg.command import Command, Option
-from camrelay.ipmsg.presence import announce
 from camrelay.relay.roster import Dialect
 
 if TYPE_CHECKING:
