@@ -31,13 +31,13 @@ class Realm:
         """ValueError for what no box can be."""
         if len(reach.local) > MAX_LOCAL or len(reach.remote) + len(reach.pointed) > MAX_REMOTE:
             raise ValueError("more segments than a relay can have")
-        self.local = tuple(map(_network, reach.local))
-        self.elsewhere = tuple(map(_network, (*reach.remote, *reach.pointed)))
+        local = tuple(map(_network, reach.local))
+        self._local = [(int(network.netmask), int(network.network_address)) for network in local]
         self.names = frozenset(reach.local)
         self.swept = frozenset(reach.remote)
         self.fit = reach.ready, reach.can_speak
         self._masks: dict[int, set[int]] = {}
-        for network in (*self.local, *self.elsewhere):
+        for network in (*local, *map(_network, (*reach.remote, *reach.pointed))):
             self._masks.setdefault(int(network.netmask), set()).add(int(network.network_address))
 
     def holds(self, address: str) -> bool:
@@ -51,8 +51,8 @@ class Realm:
             return True
         if segment.interface is not None:
             return False
-        base = _network(segment.name)
-        return any(base.subnet_of(network) for network in self.local)
+        mask, base = segment.network
+        return any(wide <= mask and base & wide == start for wide, start in self._local)
 
 
 def _network(text: str) -> IPv4Network:

@@ -54,7 +54,7 @@ class Parts:
         me, realms = self._settling.me, self._realms()
         fit = self._publishing.ready, self._context.can_speak
         taken = []
-        for segment in self._context.segments.all:
+        for segment in self._context.segments.ours:
             ours = holder(segment, me, fit, realms) == me
             if ours and not segment.served:
                 taken.append(segment)

@@ -57,6 +57,7 @@ class Peering:
         self._started = self._tick = now
         self._publishing = Publishing(context, peers)
         self.dirty = self._publishing.dirty  # is there anything to flush?
+        self._planned = math.inf
         self._pending: dict[Key, None] = {}  # users to be settled, in helpings
         self.parts = Parts(context, peers, self._publishing, settling, announcer, sweep, now)
         self._handle: dict[type, Callable[..., None]] = {
@@ -83,6 +84,7 @@ class Peering:
             del self._peers[peer.id]
         self._publishing.enlist()
         self.parts.assign(now)
+        self._plan()
 
     def reshare(self, now: float) -> None:
         """Other rules say whom peers may know of."""
@@ -97,6 +99,8 @@ class Peering:
 
     def _get_ready(self, now: float) -> None:
         """Whoever is linked has told us everything, or time is up: serve what is our part."""
+        if self._publishing.ready or self._pending:
+            return
         synced = all(peer.synced is not None for peer in self._peers.values())
         if synced or now >= self._started + LINKED_WITHIN:
             for peer in self._peers.values():
@@ -131,28 +135,25 @@ class Peering:
         peer = self._peers.get(id_)
         if peer is None:
             return
-        peer.linked, peer.since, peer.asked, peer.synced = True, now, False, None
-        peer.leaves = peer.settles = math.inf
-        peer.owed.clear()
-        peer.digest_due = now
+        peer.link(now)
         self.flush()  # what is known now goes with the digest
         self._publishing.say_reach(peer)
         self.parts.assign(now)
+        self._plan()
 
     def unlinked(self, id_: RelayId, now: float) -> None:
         """The link is gone: its users stay for a while, and what it did for segments is another's part."""
         peer = self._peers.get(id_)
         if peer is None or not peer.linked:
             return
-        peer.linked, peer.since = False, now
+        peer.unlink(now)
         peer.leaves = now + self._context.settings.keep_users
         peer.settles = now + ADOPTED
-        peer.owed.clear()
-        peer.digest_due = math.inf
         self._pending.update(dict.fromkeys(self._settling.contested))
         for other in self._peers.linked:  # whom another one tells of, too
             self._pending.update(dict.fromkeys(peer.copy.rows.keys() & other.copy.rows.keys()))
         self.parts.assign(now)
+        self._plan()
 
     def _forget(self, peer: Peer) -> None:
         """Nothing that it told counts any more."""
@@ -180,6 +181,7 @@ class Peering:
         self.parts.believe(peer, now)
         peer.leaves = now + left
         peer.settles = now + ADOPTED
+        self._plan()
 
     # -- what is told to us ------------------------------------------------------------------------------------------
 
@@ -200,9 +202,11 @@ class Peering:
         if digest == peer.copy.digest():
             peer.asked = False
             peer.synced = now
-            if peer.stale:
-                peer.stale = False
+            if not peer.confirmed:
+                peer.confirmed, peer.stale = True, False
                 self._pending.update(dict.fromkeys(peer.copy.rows))
+                peer.fresh.clear()
+                self._get_ready(now)
         elif not peer.asked:
             peer.asked = True
             self._context.count("digests of peers that differed")
@@ -260,6 +264,8 @@ class Peering:
             return
         self._context.emit(PeerSaid(peer.id, tuple(rows), tuple(gone)))
         keys = dict.fromkeys([*gone, *map(row_key, rows)])
+        if not peer.confirmed:
+            peer.fresh.update(keys)
         if self._pending or len(keys) > MOST_AT_ONCE:
             self._pending.update(keys)
             return
@@ -275,6 +281,7 @@ class Peering:
                 peer.digest_due = now
                 peer.asked = True
                 self._context.emit(Tell(peer.id, peer.copy.marks()))
+        self._plan()
 
     def _say_if_learned(self, peer: Peer, now: float) -> None:
         """The digest that is due. Not just after a start: whoever is not known again yet would be gone for all."""
@@ -299,10 +306,13 @@ class Peering:
         due = self._tick + STEP if waiting else math.inf
         if not self._publishing.ready:
             due = min(due, max(self._started + LINKED_WITHIN, self._tick + STEP))
-        due = min(due, *self._settling.contested.values(), math.inf)
+        return min(due, self._planned, self.parts.next_due(), self._settling.next_due())
+
+    def _plan(self) -> None:
+        """Whatever is due at peers, found once for all who ask."""
         peers = self._peers.values()
-        due = min(due, self.parts.next_due())
-        return min([due, *(min(peer.digest_due, peer.settles, peer.leaves) for peer in peers)])
+        due = (min(peer.digest_due, peer.settles, peer.leaves) for peer in peers)
+        self._planned = min(due, default=math.inf)
 
     def tick(self, now: float) -> None:
         """Whatever is due."""
@@ -315,8 +325,8 @@ class Peering:
                 self._settle_down(peer)
             if now >= peer.leaves:
                 self._forget(peer)
-        if not self._publishing.ready and not self._pending:
-            self._get_ready(now)
+        self._plan()
+        self._get_ready(now)
         self._settling.expire(now)
         self.parts.tick(now)
         if now - self._tick >= STEP / 2:

@@ -11,6 +11,7 @@ from camrelay.relay.copy import Copy
 if TYPE_CHECKING:
     from camrelay.relay.duty import Realm
     from camrelay.relay.messages import Reach, RelayId, Row
+    from camrelay.relay.roster import Key
 
 MOST_TOLD = 131_072  # users of one peer: all addresses of two networks of 16 bits
 
@@ -20,8 +21,10 @@ class Peer:
 
     __slots__ = (
         "asked",
+        "confirmed",
         "copy",
         "digest_due",
+        "fresh",
         "id",
         "leaves",
         "linked",
@@ -47,6 +50,8 @@ class Peer:
         self.asked = False  # we sent marks, and the digest that ends the repair is to come
         self.digest_due = math.inf
         self.synced: float | None = None  # when its digest was equal to ours of it
+        self.confirmed = False  # was it, on this link? What we have of before may be long over
+        self.fresh: set[Key] = set()  # of whom it told on this link, as long as it is not confirmed
         self.settles = math.inf  # away: when those go whom a live relay would hear
         self.leaves = math.inf  # away: when all of its users go
         self.stale = False  # what we have of it is of long ago, and counts only when it was compared
@@ -55,6 +60,30 @@ class Peer:
         """Is this of a user where the peer can hear one?"""
         return self.realm is not None and self.realm.holds(row.address)
 
+    def lives(self, key: Key) -> bool:
+        """Is what it tells of this user so now?"""
+        return self.linked and (self.confirmed or key in self.fresh)
+
+    def unsure(self, key: Key) -> bool:
+        """Is what we have of this user of so long ago that it does not count?"""
+        return self.stale and key not in self.fresh
+
+    def link(self, now: float) -> None:
+        """There is a link, and nothing was said on it yet."""
+        self.linked, self.since, self.asked, self.synced = True, now, False, None
+        self.confirmed = False
+        self.leaves = self.settles = math.inf
+        self.owed.clear()
+        self.fresh.clear()
+        self.digest_due = now
+
+    def unlink(self, now: float) -> None:
+        """There is none any more."""
+        self.linked, self.since = False, now
+        self.owed.clear()
+        self.fresh.clear()
+        self.digest_due = math.inf
+
     def __repr__(self) -> str:
         return f"<Peer {self.name} {'linked' if self.linked else 'away'} {len(self.copy)} users>"
 
@@ -62,13 +91,16 @@ class Peer:
 class Told(NamedTuple):
     """The row that counts among those of all peers."""
 
+    live: bool
+    claim: int
+    by: RelayId
     peer: Peer
     row: Row
 
     @property
     def rank(self) -> tuple[int, RelayId]:
-        """Greater wins, everywhere the same."""
-        return self.row.claim, self.peer.id
+        """Greater wins among what is live, everywhere the same."""
+        return self.claim, self.by
 
 
 class Peers(dict["RelayId", Peer]):
@@ -79,23 +111,23 @@ class Peers(dict["RelayId", Peer]):
         """Those with whom we speak."""
         return [peer for peer in self.values() if peer.linked]
 
-    def best(self, key: tuple[str, str], live: bool = False) -> Told | None:
-        """Who tells of this user and counts most. Those that are away count least; ``live``: not at all."""
+    def best(self, key: Key, live: bool = False) -> Told | None:
+        """Who tells of this user and counts most. What is not sure to be so now counts least; ``live``: not at all."""
         found: Told | None = None
         for peer in self.values():
             row = peer.copy.rows.get(key)
-            if row is None or peer.stale or not peer.tells(row) or (live and not peer.linked):
+            if row is None or peer.unsure(key) or not peer.tells(row):
                 continue
-            told = Told(peer, row)
-            if found is None or (peer.linked, *told.rank) > (found.peer.linked, *found.rank):
+            told = Told(peer.lives(key), row.claim, peer.id, peer, row)
+            if (told.live or not live) and (found is None or told[:3] > found[:3]):
                 found = told
         return found
 
-    def unsure(self, key: tuple[str, str]) -> bool:
+    def unsure(self, key: Key) -> bool:
         """Does what counts about this user depend on a digest to come?"""
-        return any(peer.stale and key in peer.copy.rows for peer in self.values())
+        return any(peer.unsure(key) and key in peer.copy.rows for peer in self.values())
 
-    def claim_above(self, key: tuple[str, str]) -> int:
+    def claim_above(self, key: Key) -> int:
         """The claim that outranks whatever was told of this user."""
         claims = (row.claim for peer in self.values() if (row := peer.copy.rows.get(key)) is not None)
         return 1 + max(claims, default=0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from camrelay.errors import MalformedPacket
 from camrelay.ipmsg.announcement import announce
-from camrelay.ipmsg.command import MODE_MASK, Command, Option
+from camrelay.ipmsg.command import MODE_MASK, PORT, Command, Option
 from camrelay.ipmsg.packet import parse
 from camrelay.ipmsg.presence import Kind, Presence, read
 from camrelay.ipmsg.pubkey import PublicKey, fits, read_answer, write_answer
@@ -225,7 +225,8 @@ def revive(saved: SavedUser, segment: Segment, codepage: str, now: float) -> Use
     if not 0 < saved.port < 65_536:
         raise MalformedPacket(f"port {saved.port}")
     presence = read(parse(saved.datagram), codepage, saved.charset)
-    user = User(presence, saved.datagram, saved.address, saved.port, segment, now)
+    port = PORT if saved.port == PORT else saved.port  # one object for nearly all
+    user = User(presence, saved.datagram, saved.address, port, segment, now)
     user.heard = user.written = now - saved.heard
     user.joined = now - saved.joined
     user.claim = saved.claim

@@ -43,6 +43,7 @@ class Segment:
         "interface",
         "lost",
         "name",
+        "network",
         "others",
         "ours_only",
         "served",
@@ -54,6 +55,7 @@ class Segment:
         self, name: str, interface: Interface | None = None, addresses: tuple[str, ...] = ()
     ) -> None:
         self.name = name
+        self.network = _numbers(name)  # mask and base
         self.interface = interface
         self.addresses = addresses
         self.groups: dict[Dialect, dict[User, None]] = {}  # home users here now, by what they must be sent
@@ -167,7 +169,7 @@ class Segments:
         if len(self.claimed) >= MAX_CLAIMED:
             return None
         segment = Segment(text)
-        segment.told = True
+        segment.told, segment.served = True, False
         self.claimed.append(segment)
         mask = int(network.netmask)
         self._networks.setdefault(mask, {})[base] = (int(network.broadcast_address), segment)
@@ -222,6 +224,11 @@ class Segments:
         return [*self.local, *self.remote, *self.claimed, *self._elsewhere.values()]
 
     @property
+    def ours(self) -> list[Segment]:
+        """Those that may be our part to serve."""
+        return [*self.local, *self.remote, *self._elsewhere.values()]
+
+    @property
     def pointed(self) -> list[Segment]:
         """Those that clients pointed at us came from."""
         return list(self._elsewhere.values())
@@ -243,6 +250,15 @@ def number(address: str) -> int:
         raise AddressValueError(f"{address!r} is no IPv4 address")
     a, b, c, d = map(int, octets)
     return a << 24 | b << 16 | c << 8 | d
+
+
+def _numbers(name: str) -> tuple[int, int]:
+    """A segment's name as mask and base; nothing for a name that is none."""
+    try:
+        network = network_of(name)
+    except ValueError:
+        return 0, -1
+    return int(network.netmask), int(network.network_address)
 
 
 def network_of(text: str) -> IPv4Network:

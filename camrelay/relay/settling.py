@@ -5,6 +5,7 @@ address that answers stays, and the second live one is a twin.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from camrelay.relay.context import Bucket
@@ -79,9 +80,9 @@ class Settling:
             if told is not None:
                 self._bring(user, key, told, now)
         elif user.home:
-            if told is not None and told.peer.linked:
+            if told is not None and told.live:
                 self._compare(user, told, now)
-        elif told is None or (user.candidate is not None and not told.peer.linked):
+        elif told is None or (user.candidate is not None and not told.live):
             self._registrar.left(user, "exit" if told is None else "away", now)
         elif told.row.address != user.address:
             self._move(user, told, now)
@@ -105,6 +106,7 @@ class Settling:
         if user.twin == there:  # decided before; when the first one goes, the twin is asked
             user.candidate = None
             return
+        self.contested.pop(user.key, None)  # the order counts
         self.contested[user.key] = now + ANSWERED_WITHIN
         self.changed(user)
 
@@ -113,6 +115,10 @@ class Settling:
         user = self._context.roster.by_key.get(key)
         if user is not None and user.home and user.address == row.address:
             self._liveness.suspect(user, now)
+
+    def next_due(self) -> float:
+        """When the oldest contest is over."""
+        return next(iter(self.contested.values()), math.inf)
 
     def expire(self, now: float) -> None:
         """Contests that nobody answered are over."""
@@ -259,7 +265,7 @@ class Settling:
         else:
             other = self._peers.best(sitting.key)
             here = other is not None and other.row.address == address
-            if other is None or not here or (told.peer.linked, *told.rank) > (other.peer.linked, *other.rank):
+            if other is None or not here or told[:3] > other[:3]:
                 self._registrar.replaced(sitting, now)
                 self._block(address, sitting.key)
                 return True
