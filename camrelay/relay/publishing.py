@@ -126,7 +126,7 @@ class Publishing:
         """What peers are to know of ``user``: nothing, if it is not ours and we do not contest it."""
         if user.state is not State.ONLINE or self._context.roster.by_key.get(user.key) is not user:
             return None
-        if user.home:
+        if user.home and user.port:
             return row_of(user, user.address, user.port, user.presence, user.claim)
         there = user.candidate
         return row_of(user, there.address, there.port, there.presence, 0) if there else None

@@ -67,7 +67,7 @@ class Registrar:
         user = self._context.roster.by_key.get(key_of(presence))
         if user is None:
             user = User(presence, datagram.data, datagram.source, datagram.port, segment, now)
-            user.claim = self.settling.claim_above(user.key)
+            user.claim = self.settling.claim_for(user)
             self._replace(datagram.source, now)
             dropped = self._context.roster.add(user)
             if dropped is not None:
@@ -212,8 +212,7 @@ class Registrar:
         """The user, seated nowhere, lives at ``where`` now."""
         self._context.roster.leave_gone(user)
         self._replace(where.address, now)
-        above = self.settling.claim_above(user.key)
-        user.claim = max(user.claim if user.home else user.claim + 1, above if above > 1 else 1)
+        user.claim = self.settling.claim_for(user)
         user.via = None
         user.address, user.port, user.segment = where.address, where.port, where.segment
         user.say(where.presence, where.datagram)

@@ -28,6 +28,7 @@ EVERYBODY = "255.255.255.255"
 
 NEVER = -1e9  # a time before every other
 OCTETS = 0xFFFFFF00  # the mask of a wildcard: the fourth octet is free
+_OCTET = {str(octet): octet for octet in range(256)}
 
 
 class Segment:
@@ -242,13 +243,11 @@ class Segments:
 
 
 def number(address: str) -> int:
-    """An address as a number; AddressValueError for anything else (a fifth of what IPv4Address takes)."""
-    octets = address.split(".")
-    if len(octets) != 4 or not all(
-        o.isascii() and o.isdigit() and len(o) <= 3 and int(o) < 256 for o in octets
-    ):
-        raise AddressValueError(f"{address!r} is no IPv4 address")
-    a, b, c, d = map(int, octets)
+    """An address as a number; AddressValueError for anything else (a fifteenth of what IPv4Address takes)."""
+    try:
+        a, b, c, d = map(_OCTET.__getitem__, address.split("."))
+    except (KeyError, ValueError):
+        raise AddressValueError(f"{address!r} is no IPv4 address") from None
     return a << 24 | b << 16 | c << 8 | d
 
 

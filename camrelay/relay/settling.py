@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from camrelay.relay.context import Bucket
 from camrelay.relay.outputs import Twin, UserChanged, UserJoined, UserMoved, UserYielded
+from camrelay.relay.peers import MOST_CLAIM
 from camrelay.relay.registrar import differs
 from camrelay.relay.roster import MAX_USERS, State, User, key_of
 from camrelay.relay.telling import said
@@ -93,9 +94,10 @@ class Settling:
             elif fresh and user.segment.ours_only:
                 self._registrar.list_to(user, now)
 
-    def claim_above(self, key: Key) -> int:
-        """The claim with which a user, heard by us alone, is ours."""
-        return self._peers.claim_above(key)
+    def claim_for(self, user: User) -> int:
+        """The claim with which a user, heard by us alone, is ours: above all that is known of others."""
+        ours = user.claim if user.home else user.claim + 1
+        return min(max(ours, self._peers.claim_above(user.key)), MOST_CLAIM)
 
     def contest(self, user: User, now: float) -> None:
         """A peer's user was heard by us at another address: its relay asks it. One that is away cannot."""
@@ -159,7 +161,7 @@ class Settling:
         self.twin(user, other)
         told = self._peers.best(user.key, live=True)
         if told is not None and told.row.address != user.address and told.rank > (user.claim, self.me):
-            user.claim = told.row.claim + 1
+            user.claim = min(told.row.claim + 1, MOST_CLAIM)
         self.changed(user, True)
 
     # -- home users ----------------------------------------------------------------------------------------------

@@ -45,7 +45,8 @@ class Slots:
         slot = next(reversed(room)) if room else Slot(user.shares)
         slot.users.append(user)
         self._of[user] = slot
-        self._note(slot)
+        if len(slot.users) in (1, TOGETHER):
+            self._note(slot)
 
     def discard(self, user: User) -> None:
         """``user`` is not here (any more)."""

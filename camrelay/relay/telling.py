@@ -34,7 +34,7 @@ def row_of(user: User, address: str, port: int, presence: Presence, claim: int) 
         charset=p.charset,
         address=address,
         port=port,
-        number=int(user.number),
+        number=int(user.number) % 2**63,
         claim=claim,
     )
 
