@@ -55,7 +55,9 @@ class Parts:
         fit = self._publishing.ready, self._context.can_speak
         taken = []
         for segment in self._context.segments.ours:
-            ours = holder(segment, me, fit, realms) == me
+            who = holder(segment, me, fit, realms)
+            ours = who == me
+            segment.server = self._peers[who].name if who in self._peers else None
             if ours and not segment.served:
                 taken.append(segment)
             elif segment.served and not ours:
@@ -117,6 +119,8 @@ class Parts:
         if peer.reach is None or peer.realm is None:
             return
         new = [segments.claim(text) for text in (*peer.reach.local, *peer.reach.remote, *peer.reach.pointed)]
+        for segment in filter(None, new):
+            segment.server = peer.name
         if any(new):
             for pointed in segments.pointed:
                 for user in list(pointed.users):

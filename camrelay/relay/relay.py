@@ -176,8 +176,8 @@ class Relay:
     def reconfigure(self, settings: Settings, now: float) -> list[Output]:
         """Other settings from now on; the roster stays."""
         context = self._context
-        before = context.settings
-        if settings.shares != before.shares:
+        reshared = settings.shares != context.settings.shares
+        if reshared:
             context.sharing.take(settings.shares)
         context.settings = settings
         context.introduce()
@@ -185,7 +185,6 @@ class Relay:
         self._next_everything = min(self._next_everything, now + settings.announce_every)
         interfaces = [s.interface for s in context.segments.local if s.interface]
         master = self._master.reconfigure(now)
-        reshared = settings.shares != before.shares
         outputs = self.readdress(interfaces, now)
         if reshared:
             self._peering.reshare(now)

@@ -48,6 +48,7 @@ class Segment:
         "others",
         "ours_only",
         "served",
+        "server",
         "slots",
         "told",
     )
@@ -63,6 +64,7 @@ class Segment:
         self.others: dict[User, None] = {}  # those here now that a peer told us of: not ours to tell anything
         self.slots = Slots()  # all of them, as they stand together in signed lists
         self.served = True  # do we tell those here of others? Else a peer does (see ``duty``)
+        self.server: str | None = None  # the peer that does, if we do not
         self.ours_only = (
             False  # do we tell those here of the users of our own segments, and a peer of all others?
         )
@@ -243,7 +245,7 @@ class Segments:
 
 
 def number(address: str) -> int:
-    """An address as a number; AddressValueError for anything else (a fifteenth of what IPv4Address takes)."""
+    """An address as a number; AddressValueError for anything else (a third of what IPv4Address takes)."""
     try:
         a, b, c, d = map(_OCTET.__getitem__, address.split("."))
     except (KeyError, ValueError):

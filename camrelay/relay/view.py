@@ -94,5 +94,6 @@ def _segment_row(segment: Segment, sweep: Sweep, offline: int, now: float) -> Se
         offline=offline,
         addresses=len(segment.addresses),
         swept=now - walk.done if walk and walk.done is not None else None,
+        served_by=segment.server,
         next_sweep=max(0.0, walk.due - now) if walk and walk.due < float("inf") else None,
     )
