@@ -62,9 +62,9 @@ class Copy:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def put(self, row: Row) -> Row | None:
-        """Take in what is said of a user now; returns what was said before."""
-        key = row_key(row)
+    def put(self, row: Row, key: Key | None = None) -> Row | None:
+        """Take in what is said of a user now; returns what was before. ``key``: an object to keep as the row's key."""
+        key = key or row_key(row)
         before = self.rows.get(key)
         if before != row:
             n = bucket_of(key)

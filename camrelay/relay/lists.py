@@ -105,10 +105,9 @@ class Lists:
         if not self._context.segments.own_addresses & view:
             # We are not in its list: it was refreshed since, and forgot to push its changes to us.
             self._questions.entry(user.address, now, user.port)
+        signed = user.dialect.signed and self._context.identity is not None
         missing = [
-            u
-            for u in self._announcer.rounds.external_to(user.segment, user.dialect.signed)
-            if u.address not in view
+            u for u in self._announcer.rounds.external_to(user.segment, signed) if u.address not in view
         ]
         if missing:
             self._announcer.rounds.list_of(user, missing, now)

@@ -57,7 +57,7 @@ class Parts:
         for segment in self._context.segments.ours:
             who = holder(segment, me, fit, realms)
             ours = who == me
-            segment.server = self._peers[who].name if who in self._peers else None
+            segment.server = self._peers[who].name if who and not ours and who in self._peers else None
             if ours and not segment.served:
                 taken.append(segment)
             elif segment.served and not ours:

@@ -58,6 +58,7 @@ class Peering:
         self._publishing = Publishing(context, peers)
         self.dirty = self._publishing.dirty  # is there anything to flush?
         self._planned = math.inf
+        self._learned = False  # do we know who is here?
         self._pending: dict[Key, None] = {}  # users to be settled, in helpings
         self.parts = Parts(context, peers, self._publishing, settling, announcer, sweep, now)
         self._handle: dict[type, Callable[..., None]] = {
@@ -285,20 +286,20 @@ class Peering:
 
     def _say_if_learned(self, peer: Peer, now: float) -> None:
         """The digest that is due. Not just after a start: whoever is not known again yet would be gone for all."""
-        since = now - self._started
-        learned = (
-            since >= LEARNED
-            and not self._publishing.unsaid
-            and self._sweep.left == 0
-            and not self._context.roster.in_doubt
-        )
-        if learned or since >= LEARNED_AT_LAST:
+        if self._learned or self._has_learned(now):
             every = self._context.settings.sync_every
             peer.digest_due = now + every * self._context.chance.uniform(0.9, 1.1)
             self.flush()
             self._context.emit(Tell(peer.id, self._publishing.of(peer).digest()))
         else:
             peer.digest_due = now + LEARNED / 6
+
+    def _has_learned(self, now: float) -> bool:
+        """Do we know who is here, after our start?"""
+        since = now - self._started
+        waiting = self._publishing.unsaid or self._sweep.left or self._context.roster.in_doubt
+        self._learned = since >= LEARNED_AT_LAST or (since >= LEARNED and not waiting)
+        return self._learned
 
     def next_due(self) -> float:
         """When there is something to do."""

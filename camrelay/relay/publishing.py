@@ -112,7 +112,7 @@ class Publishing:
                 if copy.drop(key) is not None:
                     gone.append(key)
             elif before is None or not same(row, before):
-                copy.put(row)
+                copy.put(row, key)
                 rows.append(row)
             elif again:
                 rows.append(before)

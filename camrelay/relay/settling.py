@@ -233,6 +233,7 @@ class Settling:
                 return
             user = User(presence, datagram, row.address, row.port, segment, now)
             user.via = told.peer.name
+            user.key = key  # the same object as in the peer's copy
             self._context.roster.add(user)
         else:
             self._seat(user, told, segment, presence, datagram, now)
