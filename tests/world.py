@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from camrelay.ipmsg.crypto import PrivateKey
-    from camrelay.relay.roster import SavedUser
+    from camrelay.relay.user import SavedUser
 
 __all__ = [
     "ALL",
@@ -78,6 +78,7 @@ class RelayNode:
         self.running = False
         self.starts = 0
         self.ticks = 0
+        self.ahead = 0.0  # seconds by which its monotonic clock has jumped
         self._wake_at = math.inf
         self.plug(addresses, also, one_card)
         self.relay = self.make()
@@ -97,6 +98,11 @@ class RelayNode:
             )
             self.world.nodes[address] = self
 
+    @property
+    def clock(self) -> float:
+        """Its monotonic time."""
+        return self.world.now + self.ahead
+
     def make(self) -> Relay:
         return Relay(
             self.settings,
@@ -105,7 +111,7 @@ class RelayNode:
             number=1_700_000_000 + 1_000_000 * self.starts + int(self.world.now),  # grows over restarts
             random=self.world.random,
             can_speak=self.can_speak,
-            now=self.world.now,
+            now=self.clock,
             key=self.key,
         )
 
@@ -114,19 +120,23 @@ class RelayNode:
         self.running = True
         self.starts += 1
         self._wake_at = math.inf
-        self.relay.restore(saved or [], self.world.now)
-        self.act(self.relay.start(self.world.now))
+        self.relay.restore(saved or [], self.clock)
+        self.enlist()
+        self.act(self.relay.start(self.clock))
+
+    def enlist(self) -> None:
+        """Into its fleet, if it has one: see ``tests/fleet_world.py``."""
 
     def kill(self) -> list[SavedUser]:
         """kill -9; returns what the database would hold."""
         self.running = False
         users = self.relay._context.roster.by_key.values()
-        return [user.saved(self.world.now) for user in users]
+        return [user.saved(self.clock) for user in users]
 
     def readdress(self, addresses: tuple[str, ...]) -> None:
         """Its addresses are others now, and it is told."""
         self.plug(addresses)
-        self.act(self.relay.readdress(self.interfaces, self.world.now))
+        self.act(self.relay.readdress(self.interfaces, self.clock))
 
     def receive(self, sent: Sent) -> None:
         if not self.running:
@@ -139,7 +149,7 @@ class RelayNode:
             ):
                 index = interface.index
         heard = Datagram(sent.data, sent.source, 2425, index, broadcast, sent.ttl)
-        self.act(self.relay.receive(heard, self.world.now))
+        self.act(self.relay.receive(heard, self.clock))
 
     def act(self, outputs: list[Output]) -> None:
         for output in outputs:
@@ -166,14 +176,14 @@ class RelayNode:
 
         def report() -> None:
             if self.running and self.starts == run:
-                self.relay.connected(asked.address, ok, self.world.now)
+                self.relay.connected(asked.address, ok, self.clock)
                 self.wait()
 
         self.world.after(0.26 if ok else 3.0, report)
 
     def wait(self) -> None:
         """Wake at the relay's next due time."""
-        due = max(self.relay.next_due(), self.world.now + 0.001)
+        due = max(self.relay.next_due() - self.ahead, self.world.now + 0.001)
         if due >= self._wake_at:
             return
         self._wake_at = due
@@ -182,9 +192,9 @@ class RelayNode:
         def wake() -> None:
             if self.running and self.starts == run and self._wake_at == due:
                 self._wake_at = math.inf
-                if self.relay.next_due() <= self.world.now:
+                if self.relay.next_due() <= self.clock:
                     self.ticks += 1
-                    self.act(self.relay.tick(self.world.now))
+                    self.act(self.relay.tick(self.clock))
                 else:
                     self.wait()
 
@@ -194,7 +204,7 @@ class RelayNode:
         """Address to nick of those in ``state``, other relays left out."""
         return {
             row.address: row.nick
-            for row in self.relay.users(self.world.now)
+            for row in self.relay.users(self.clock)
             if row.state == state and row.kind != "camrelay"
         }
 
@@ -211,6 +221,7 @@ class World:
     loss: float = 0.0
     now: float = 1000.0
     same_wire: dict[str, str] = field(default_factory=dict)  # segments that share the wire of another
+    routed: Callable[[Sent], bool] = field(default=lambda sent: True)  # does it come through the routers?
     nodes: dict[str, Client | RelayNode] = field(default_factory=dict)
     relays: list[RelayNode] = field(default_factory=list)
     wire: list[Sent] = field(default_factory=list)
@@ -240,7 +251,7 @@ class World:
         """Onto the wire. A broadcast is heard on its sender's wire only, a directed one by its network."""
         self.wire.append(sent)
         if not sent.to.endswith(".255"):
-            receivers = [sent.to] if sent.to in self.nodes else []
+            receivers = [sent.to] if sent.to in self.nodes and self.routed(sent) else []
         else:
             wire = self.wire_of(sent.sender)
             network = segment_of(sent.to)

@@ -1,8 +1,10 @@
-"""The names in a presence packet, as bytes: which of them stand where."""
+"""The names in a presence packet, as bytes: which of them stand where, and what charset they are in."""
 
 from __future__ import annotations
 
+from camrelay.ipmsg.charset import agreeing, exactly, guess, is_utf8, surely_utf8
 from camrelay.ipmsg.command import MODE_MASK, Command, Option
+from camrelay.ipmsg.trailer import said
 
 # What is kept of body and extra: all names at their longest, twice, fit in; a stranger's novel does not.
 BODY_LIMIT = 512
@@ -48,3 +50,17 @@ def plain(sent: Sent) -> bool:
     """Does the trailer, if there is one, only repeat the very bytes before it, as those of ASCII names do?"""
     trailer = sent[4]
     return b"N:" not in trailer or trailer.startswith(b"\nUN:%b\nHN:%b\nNN:%b\nGN:%b\n" % sent[:4])
+
+
+def charset_of(sent: Sent, utf8: bool, known: str, codepage: str, kind: tuple[str, ...]) -> tuple[str, bool]:
+    """The charset of the bytes as sent, and whether that is beyond doubt. ``utf8``: the packet says UTF8OPT."""
+    names = b"\n".join(sent[:4])
+    if utf8 and exactly(names, "utf-8") is not None:
+        return "utf-8", True
+    if names.isascii():
+        return known or (*kind, codepage)[0], False
+    proven = agreeing(zip(sent, said(sent[4]), strict=False), (known, codepage, *kind))
+    if proven:
+        return proven, True
+    charset = guess(names, codepage, known=known, kind=kind)
+    return charset, is_utf8(charset) and surely_utf8(names)

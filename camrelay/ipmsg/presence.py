@@ -10,10 +10,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from camrelay.ipmsg import trailer as trailers
-from camrelay.ipmsg.charset import agreeing, decode, exactly, guess, is_utf8, surely_utf8
+from camrelay.ipmsg.charset import decode
 from camrelay.ipmsg.command import NEVER_ANNOUNCED, OPTION_MASK, Option
 from camrelay.ipmsg.kind import Kind, edition, recognise
-from camrelay.ipmsg.names import Sent, plain, reread, split
+from camrelay.ipmsg.names import Sent, charset_of, plain, reread, split
 from camrelay.ipmsg.trailer import NAME_LIMIT, clean
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Kind", "Presence", "read"]
 
-OPENED = 64  # of those that are kept small, looked into lately
+OPENED = 256  # settled ones that were looked into lately: 0.2 MB
 
 # Plain numbers: an IntFlag's operators cost a microsecond each.
 _UTF8 = int(Option.UTF8)
@@ -109,7 +109,7 @@ class Presence:
     def settled(self, tail: bytes) -> Presence:
         """The same, to be kept for long, where ``tail`` is kept anyway: the packet behind VER and number.
 
-        Names, texts and key are looked up there each time they are asked for, but for the last few users: 600 bytes
+        Names, texts and key are looked up there whenever they are asked for, but for the last few users: 600 bytes
         less for each of all the others. Of one that was made here, and is not just what ``tail`` says, nothing changes.
         """
         if self._tail is None and self.sent != reread(tail):
@@ -119,7 +119,14 @@ class Presence:
         kept.kind = self.kind
         kept._codepage, kept._known, kept._charset = self._codepage, _same(self._known), self._charset
         kept._tail = tail
+        kept._remember(self)
         return kept
+
+    def _remember(self, opened: Presence) -> Presence:
+        if len(_recently) >= OPENED:
+            _recently.clear()
+        _recently[self] = opened
+        return opened
 
     def anew(self) -> Presence:
         """The same with no text looked up yet; to be asked, and not to be kept."""
@@ -134,7 +141,7 @@ class Presence:
     @property
     def opened(self) -> Presence:
         """The same with all at hand that was looked up lately; to be asked, and not to be kept."""
-        return _opened(self) if self._tail else self
+        return (_recently.get(self) or self._remember(self.anew())) if self._tail else self
 
     def names_like(self, other: Presence) -> bool:
         """Do both say the same four names, in whatever charset and framing?"""
@@ -197,12 +204,13 @@ class Presence:
     @property
     def abilities(self) -> int:
         """The option bits that are the user's own: neither this one packet's nor those never repeated."""
-        return self.options & _OF_THE_USER
+        found = self.options & _OF_THE_USER
+        return self.options if found == self.options else found  # the same object, where it is kept
 
     @property
     def line(self) -> str:
         """The value of the trailer's ``VS:`` line, "" if there is none."""
-        return clean(decode(trailers.version(self.sent[4]), "utf-8"))
+        return _line(trailers.version(self.sent[4]))
 
     def __repr__(self) -> str:
         return f"<Presence {self.logon_text}@{self.host_text} {self.kind} {self.options:#x}>"
@@ -245,34 +253,21 @@ def _find_texts(presence: Presence) -> None:
             for raw, text in zip(sent, trailers.said(trailer), strict=True)
         )
     # As a header would carry them: no ":" and never empty.
-    presence.texts = logon.replace(":", ";") or "?", host.replace(":", ";") or "?", nick, group
+    presence.texts = logon.replace(":", ";") or "?", host.replace(":", ";") or "?", nick, _same(group)
 
 
 def _find_charset(presence: Presence) -> tuple[str, bool]:
     """The charset of the bytes as sent, and whether that is beyond doubt; remembered."""
-    found = presence._charset = _charset(presence.opened)
+    utf8, kind = bool(presence.options & _UTF8), presence.kind.charsets
+    found = presence._charset = charset_of(presence.sent, utf8, presence._known, presence._codepage, kind)
     return found
-
-
-def _charset(presence: Presence) -> tuple[str, bool]:
-    known, codepage, kind = presence._known, presence._codepage, presence.kind.charsets
-    sent, trailer = presence.sent[:4], presence.sent[4]
-    names = b"\n".join(sent)
-    if presence.options & _UTF8 and exactly(names, "utf-8") is not None:
-        return "utf-8", True
-    if names.isascii():
-        return known or (*kind, codepage)[0], False
-    proven = agreeing(zip(sent, trailers.said(trailer), strict=True), (known, codepage, *kind))
-    if proven:
-        return proven, True
-    charset = guess(names, codepage, known=known, kind=kind)
-    return charset, is_utf8(charset) and surely_utf8(names)
 
 
 def _find_key(presence: Presence) -> None:
     logon, host, _, _, trailer = presence.sent
     # Nearly always: plain names, repeated by the trailer if there is one. Many times faster than the texts.
-    if logon.isascii() and host.isascii() and (not trailer or trailers.repeats(trailer, logon, host)):
+    repeated = b"N:" not in trailer or trailers.repeats(trailer, logon, host)
+    if repeated and logon.isascii() and host.isascii():
         key = (logon.decode("ascii").casefold(), host.decode("ascii").casefold())
         if 0 < len(logon) <= NAME_LIMIT and 0 < len(host) <= NAME_LIMIT and "".join(key).isprintable():
             presence.key = key
@@ -280,10 +275,9 @@ def _find_key(presence: Presence) -> None:
     presence.key = (presence.logon_text.casefold(), presence.host_text.casefold())
 
 
-@lru_cache(OPENED)
-def _opened(presence: Presence) -> Presence:
-    """One that is settled, with what was looked up in it lately."""
-    return presence.anew()
+@lru_cache(256)
+def _line(version: bytes) -> str:
+    return clean(decode(version, "utf-8"))
 
 
 @lru_cache(1024)
@@ -300,3 +294,4 @@ _FINDERS: dict[str, Callable[[Presence], object]] = {
     "kind": _find_kind,
 }
 _LATER = frozenset((*_FINDERS, "sent"))
+_recently: dict[Presence, Presence] = {}  # settled ones with what was looked up in them

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple
 
-from camrelay.relay.roster import NEVER
 from camrelay.relay.segment import number
+from camrelay.relay.user import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from camrelay.ipmsg.master import Network
     from camrelay.ipmsg.pubkey import PublicKey
-    from camrelay.relay.roster import Key
     from camrelay.relay.segment import Segment
+    from camrelay.relay.user import Key
 
 
 class Times:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from camrelay.relay.context import Recently
 from camrelay.relay.pacing import STEP, Items, Pace
-from camrelay.relay.roster import State
 from camrelay.relay.rounds import Rounds, broadcast
 from camrelay.relay.signing import Signing, together
 from camrelay.relay.unicast import Unicast, signed_groups
+from camrelay.relay.user import State
 from camrelay.relay.visits import Reach, Visits
 from camrelay.relay.writing import GOOD_BYE, forms_for
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from camrelay.relay.context import Context
-    from camrelay.relay.roster import User
     from camrelay.relay.segment import Segment
+    from camrelay.relay.user import User
     from camrelay.relay.visits import News
 
 MAX_DELTAS = 65_536  # changes waiting to be told by unicast, each to one group of listeners

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from camrelay.relay.messages import BUCKETS, Digest, Marks, Row
-from camrelay.relay.roster import plain
+from camrelay.relay.user import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from camrelay.relay.roster import Key
+    from camrelay.relay.user import Key
 
 
 def row_key(row: Row) -> Key:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from camrelay.relay.mail import Mail
     from camrelay.relay.master import Master
     from camrelay.relay.outputs import Datagram
-    from camrelay.relay.roster import User
+    from camrelay.relay.user import User
 
 
 class Dictionaries:

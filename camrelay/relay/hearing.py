@@ -17,8 +17,8 @@ from camrelay.relay.hints import Hints
 from camrelay.relay.outputs import Transmit
 from camrelay.relay.questions import Asked
 from camrelay.relay.registrar import COPIES
-from camrelay.relay.roster import State, User, key_of
 from camrelay.relay.rounds import BROADCAST_TTL
+from camrelay.relay.user import State, User, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

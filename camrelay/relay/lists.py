@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from camrelay.relay.context import Bucket, Context
     from camrelay.relay.outputs import Datagram
     from camrelay.relay.questions import Questions
-    from camrelay.relay.roster import User
+    from camrelay.relay.user import User
 
 MAX_HEARSAY = 4_096  # addresses waiting to be asked: what 16 full segments could name
 MAX_VIEWS = 256  # clients whose lists are being read at one time

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from camrelay.ipmsg.presence import Kind
 from camrelay.relay.context import Bucket
-from camrelay.relay.roster import State
+from camrelay.relay.user import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from camrelay.relay.context import Context
     from camrelay.relay.questions import Questions
-    from camrelay.relay.roster import User
+    from camrelay.relay.user import User
 
 QUESTIONS = 4
 SILENCE = 0.75  # the part of silent_after that passes before the first question

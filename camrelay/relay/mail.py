@@ -30,7 +30,7 @@ from camrelay.relay.context import Bucket, Budget, Recently
 from camrelay.relay.outputs import Transmit, UserHeard
 from camrelay.relay.questions import Asked
 from camrelay.relay.reply import words
-from camrelay.relay.roster import plain
+from camrelay.relay.user import plain
 
 if TYPE_CHECKING:
     from camrelay.ipmsg.ipdict import IPDict
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from camrelay.relay.context import Context
     from camrelay.relay.outputs import Datagram
     from camrelay.relay.questions import Questions
-    from camrelay.relay.roster import User
+    from camrelay.relay.user import User
 
 BROADCASTOPT = 0x00000400  # a message to everybody: no receipt, no answer
 DECRYPTS = 50.0  # messages per second in all: 0.4 ms each

@@ -20,8 +20,8 @@ from camrelay.relay.agents import Member, Members, Times, net_of
 from camrelay.relay.context import Bucket
 from camrelay.relay.duties import Duties
 from camrelay.relay.questions import ANSWER_WITHIN
-from camrelay.relay.roster import NEVER, State, plain
 from camrelay.relay.snapshot import AgentRow, MasterRow
+from camrelay.relay.user import NEVER, State, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from camrelay.relay.liveness import Liveness
     from camrelay.relay.outputs import Datagram
     from camrelay.relay.registrar import Registrar
-    from camrelay.relay.roster import Key, User
+    from camrelay.relay.user import Key, User
 
 STEP = 0.02  # seconds between two helpings of what has to be signed
 HELPING = 5  # datagrams: 6 signatures, 2 ms

@@ -13,7 +13,7 @@ from camrelay.ipmsg.command import PORT
 
 if TYPE_CHECKING:
     from camrelay.relay.messages import PeerMessage, RelayId, Row
-    from camrelay.relay.roster import Key, User
+    from camrelay.relay.user import Key, User
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from camrelay.relay.outputs import Transmit
 
 if TYPE_CHECKING:
     from camrelay.relay.context import Context
-    from camrelay.relay.roster import User
     from camrelay.relay.segment import Segment
+    from camrelay.relay.user import User
 
 STEP = 0.02  # seconds between two helpings of paced datagrams
 RATE = 2000.0  # paced datagrams per second in all: under 2 % of one core and of a 100 Mbit/s line

@@ -25,15 +25,14 @@ if TYPE_CHECKING:
     from camrelay.relay.context import Context
     from camrelay.relay.messages import PeerMessage, RelayId
     from camrelay.relay.peers import Peers
-    from camrelay.relay.roster import Key
     from camrelay.relay.settling import Settling
     from camrelay.relay.sweep import Sweep
+    from camrelay.relay.user import Key
 
 STEP = 0.02  # seconds between two helpings of what is settled
 HELPING = 200  # users in one: some 10 ms
 LEARNED = 6.0  # seconds after a start: local clients take 4.1 s to answer, and we know who is here
 LEARNED_AT_LAST = 300.0  # if the sweep takes long, or users who were here before do not answer
-SURE = 200.0  # seconds: what was told less than that before a restart is served at once (design rule 10)
 MOST_AT_ONCE = 50  # users of one message that are settled at once; more of them in helpings
 
 
@@ -173,10 +172,9 @@ class Peering:
             return
         for row in islice(rows, MOST_TOLD):
             peer.copy.put(row)
-            self._settling.remembered[row_key(row)] = row
+            self._settling.remembered.setdefault(row_key(row), {})[row.address] = row
         left = max(LINKED_WITHIN, self._context.settings.keep_users - age)
-        peer.stale = age >= SURE
-        self._pending.update(dict.fromkeys(peer.copy.rows))
+        peer.stale = True
         heard = {row.address.rpartition(".")[0] + ".*": None for row in peer.copy.rows.values()}
         peer.reach = Reach((), tuple(heard), (), False)
         self.parts.believe(peer, now)

@@ -11,7 +11,7 @@ from camrelay.relay.copy import Copy
 if TYPE_CHECKING:
     from camrelay.relay.duty import Realm
     from camrelay.relay.messages import Reach, RelayId, Row
-    from camrelay.relay.roster import Key
+    from camrelay.relay.user import Key
 
 MOST_CLAIM = 2**62  # no honest claim comes near; who claims more cannot be outbid, and breaks nothing
 MOST_TOLD = 131_072  # users of one peer: all addresses of two networks of 16 bits

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from camrelay.relay.copy import Copy
 from camrelay.relay.messages import Changes, Reach, Row
 from camrelay.relay.outputs import Tell
-from camrelay.relay.roster import State, User
 from camrelay.relay.telling import row_of, same
+from camrelay.relay.user import State, User
 
 if TYPE_CHECKING:
     from camrelay.relay.context import Context
     from camrelay.relay.peers import Peer, Peers
-    from camrelay.relay.roster import Key
+    from camrelay.relay.user import Key
 
 TOGETHER = 256  # rows in one message of changes
 View = str  # the name of a peer about whom there are sharing rules; "": all others, who are told of everybody

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from camrelay.ipmsg.presence import Presence
     from camrelay.relay.context import Context
-    from camrelay.relay.roster import User
+    from camrelay.relay.user import User
 
 ANSWER_WITHIN = 10.0  # seconds; the slowest client answers after 4.1 s
 MAX_QUESTIONS = 8_192  # more than both paces let out in that time

@@ -19,7 +19,7 @@ from camrelay.relay.outputs import (
     UserLeft,
     UserMoved,
 )
-from camrelay.relay.roster import NEVER, Candidate, State, User, key_of
+from camrelay.relay.user import NEVER, Candidate, State, User, key_of
 
 if TYPE_CHECKING:
     from camrelay.ipmsg.presence import Presence
@@ -102,6 +102,7 @@ class Registrar:
         if user.shares != before:
             self._announcer.reshared(user, before, now)
             self._announcer.announce(user, now)
+        user.claim = max(user.claim, 1)  # a contest that nobody answered, perhaps
         user.written = now
         user.wants_list = not user.is_relay
         self._context.emit(UserHeard(user))

@@ -25,10 +25,11 @@ from camrelay.relay.peering import Peering
 from camrelay.relay.peers import Peers
 from camrelay.relay.questions import Asked, Questions
 from camrelay.relay.registrar import Registrar
-from camrelay.relay.roster import Roster, SavedUser, State, User, revive
+from camrelay.relay.roster import Roster
 from camrelay.relay.segment import Segment, Segments
 from camrelay.relay.settling import Settling
 from camrelay.relay.sweep import Sweep
+from camrelay.relay.user import SavedUser, State, User, revive
 
 if TYPE_CHECKING:
     import random

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from camrelay.ipmsg.command import PORT, Command
 from camrelay.relay.outputs import Transmit
-from camrelay.relay.roster import NEVER, State, User
 from camrelay.relay.signing import together
+from camrelay.relay.user import NEVER, State, User
 from camrelay.relay.visits import News
 from camrelay.relay.writing import GOOD_BYE, Form, forms_for, write
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from camrelay.relay.outputs import Interface
-    from camrelay.relay.roster import Dialect, User
+    from camrelay.relay.user import Dialect, User
 
 # Enough for every address of 250 segments; what is beyond is looked up again.
 MAX_REMEMBERED = 65_536

@@ -12,8 +12,9 @@ from camrelay.relay.context import Bucket
 from camrelay.relay.outputs import Twin, UserChanged, UserJoined, UserMoved, UserYielded
 from camrelay.relay.peers import MOST_CLAIM
 from camrelay.relay.registrar import differs
-from camrelay.relay.roster import MAX_USERS, State, User, key_of
+from camrelay.relay.roster import MAX_USERS
 from camrelay.relay.telling import said
+from camrelay.relay.user import State, User, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from camrelay.relay.messages import RelayId, Row
     from camrelay.relay.peers import Peers, Told
     from camrelay.relay.registrar import Registrar
-    from camrelay.relay.roster import Key
     from camrelay.relay.segment import Segment
+    from camrelay.relay.user import Key
 
 AT_ONCE = 300.0  # users announced one by one when many are told of; the others with one round for all
 OURS = MAX_USERS // 4  # places in the roster that no peer can take
@@ -55,7 +56,8 @@ class Settling:
         self._blocked: dict[str, set[Key]] = {}  # by the address where somebody else lives
         self.me: RelayId = ""
         self.round_due = False  # somebody was not announced one by one
-        self.remembered: dict[Key, Row] = {}  # who was told before a restart, and was not settled since
+        # Who was told before a restart, by address, and was not settled since.
+        self.remembered: dict[Key, dict[str, Row]] = {}
         self.contested: dict[
             Key, float
         ] = {}  # users of peers that we heard elsewhere, and how long that counts
@@ -66,11 +68,13 @@ class Settling:
         """Something was told of this user, or is no longer. ``fresh``: it was just heard there."""
         if key in self.remembered and self._peers.unsure(key):
             return  # the digest will tell
-        remembered = self.remembered.pop(key, None)
+        remembered = self.remembered.pop(key, {})
         self._settle(key, now, fresh)
         user = self._context.roster.by_key.get(key)
-        if remembered and (user is None or user.address != remembered.address or user.state is State.OFFLINE):
-            self._gone_meanwhile(remembered, now)
+        there = user.address if user is not None and user.state is not State.OFFLINE else None
+        for address, row in remembered.items():
+            if address != there:
+                self._gone_meanwhile(row, now)
 
     def _settle(self, key: Key, now: float, fresh: bool) -> None:
         user = self._context.roster.by_key.get(key)

@@ -16,9 +16,9 @@ from camrelay.relay.segment import number
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from camrelay.relay.roster import User
     from camrelay.relay.rules import Share
     from camrelay.relay.segment import Segment
+    from camrelay.relay.user import User
 
 MAX_NAMES = 4_096  # of groups and peers for which the rules are remembered; strangers can invent more
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from camrelay.ipmsg.command import PORT
 from camrelay.ipmsg.signed import Host, gather
-from camrelay.relay.roster import State
 from camrelay.relay.slots import TOGETHER
+from camrelay.relay.user import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
 
     from camrelay.relay.context import Context
-    from camrelay.relay.roster import User
     from camrelay.relay.segment import Segment
     from camrelay.relay.slots import Slot
+    from camrelay.relay.user import User
     from camrelay.relay.visits import News
 
 SIGNATURES = 20  # in one helping: 0.35 ms each

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from camrelay.relay.roster import User
+    from camrelay.relay.user import User
 
 # Users of IP Messenger 4.99 in 1,400 bytes: 160 each, and 820 for the relay's name, key and signature. A fourth would
 # need a datagram and a signature of its own.

@@ -14,7 +14,7 @@ from camrelay.relay.messages import Row
 
 if TYPE_CHECKING:
     from camrelay.ipmsg.presence import Presence
-    from camrelay.relay.roster import User
+    from camrelay.relay.user import User
 
 MOST_BYTES = 128  # of VER and parts, as ``announce`` repeats them
 

@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from camrelay.relay.outputs import Transmit
-from camrelay.relay.roster import State
 from camrelay.relay.signing import patiently, together
+from camrelay.relay.user import State
 from camrelay.relay.visits import News
 from camrelay.relay.writing import GOOD_BYE, Form, Group, form_for, write
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from camrelay.relay.context import Context
     from camrelay.relay.pacing import Items
-    from camrelay.relay.roster import User
     from camrelay.relay.segment import Segment
     from camrelay.relay.signing import Frames, Signing
+    from camrelay.relay.user import User
 
 
 class Unicast:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from camrelay.ipmsg.command import Option
 from camrelay.ipmsg.presence import Kind
-from camrelay.relay.roster import State
 from camrelay.relay.snapshot import SegmentRow, Snapshot, UserRow
+from camrelay.relay.user import State
 
 if TYPE_CHECKING:
     from camrelay.relay.context import Context
-    from camrelay.relay.roster import User
     from camrelay.relay.segment import Segment
     from camrelay.relay.snapshot import MasterRow
     from camrelay.relay.sweep import Sweep
+    from camrelay.relay.user import User
 
 
 SERVED_BY_LIST = (Kind.WINDOWS, Kind.CAMRELAY)  # who needs no foreign source addresses

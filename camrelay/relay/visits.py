@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from camrelay.relay.context import Context
     from camrelay.relay.outputs import Transmit
-    from camrelay.relay.roster import User
     from camrelay.relay.segment import Segment
+    from camrelay.relay.user import User
 
 VISITS = 100.0  # per second
 KEPT = 45.0  # seconds that a neighbour who answered cannot be evicted: up to 1.5 x base_reachable_time

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from camrelay.ipmsg.announcement import announce
 from camrelay.ipmsg.command import Command, Option
-from camrelay.relay.roster import Dialect
+from camrelay.relay.user import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from camrelay.relay.roster import User
     from camrelay.relay.segment import Segment
+    from camrelay.relay.user import User
 
 Group = dict["User", None]
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from camrelay.errors import MalformedPacket
+from camrelay.ipmsg.announcement import announce
 from camrelay.ipmsg.command import Command, Option
 from camrelay.ipmsg.hostlist import pack, unpack
 from camrelay.ipmsg.packet import build, is_ipdict, parse
-from camrelay.ipmsg.presence import Kind, announce, read
+from camrelay.ipmsg.presence import Kind, read
 from tests.pcap import CAPTURES, Captured, capture
 
 if TYPE_CHECKING:

@@ -9,10 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from camrelay.errors import MalformedPacket
+from camrelay.ipmsg import presence as presences
+from camrelay.ipmsg.announcement import announce, own, told
 from camrelay.ipmsg.charset import encode
 from camrelay.ipmsg.command import NEVER_ANNOUNCED, OPTION_MASK, Command, Option
+from camrelay.ipmsg.names import EXTRA_LIMIT
 from camrelay.ipmsg.packet import Packet, build, parse
-from camrelay.ipmsg.presence import EXTRA_LIMIT, Kind, Presence, announce, own, read
+from camrelay.ipmsg.presence import Kind, Presence, read
 from camrelay.ipmsg.trailer import NAME_LIMIT
 
 BOB = "bob-<3e9baf9cab544e94>"
@@ -220,6 +223,74 @@ def test_any_packet_is_somebodys(tail: bytes, command: int, codepage: str) -> No
         for trailer in (None, True, False):
             for mode in (*BR, Command.ANSENTRY):
                 parse(announce(presence, mode, 1, charset, trailer))
+
+
+ASKED = (
+    *(
+        "version",
+        "logon",
+        "host",
+        "nick",
+        "group",
+        "parts",
+        "options",
+        "abilities",
+        "line",
+        "charset",
+        "proven",
+    ),
+    *("logon_text", "host_text", "nick_text", "group_text", "key", "kind", "edition", "is_ascii"),
+)
+SAYINGS = [WINDOWS, MASTER, ANSWER, IPTUX, FEIQ, NWT, G2IPMSG, RUST, RELAY]
+
+
+def all_of(presence: Presence) -> list[object]:
+    return [getattr(presence, name) for name in ASKED]
+
+
+@given(
+    st.sampled_from(SAYINGS) | st.binary(max_size=150).map(lambda tail: b"1:7:a:b:16777217:" + tail),
+    st.permutations(ASKED),
+    st.sampled_from(["", "cp932", "gb18030"]),
+)
+def test_who_is_settled_says_the_same(data: bytes, order: list[str], known: str) -> None:
+    expected = all_of(said_by(data, known=known))
+    for asked_before in (0, 1, len(order)):
+        presence = said_by(data, known=known)
+        for name in order[:asked_before]:
+            getattr(presence, name)
+        settled = presence.settled(data.split(b":", 2)[2])
+        assert settled is not presence
+        forgotten = settled.settled(data.split(b":", 2)[2])
+        presences._recently.clear()
+        for kept in (settled, settled.anew(), settled.opened, forgotten):
+            assert {name: getattr(kept, name) for name in order} == dict(zip(ASKED, expected, strict=True))
+        assert settled.names_like(presence)
+        assert presence.names_like(settled)
+        for mode in (*BR, Command.ANSENTRY):
+            assert announce(settled, mode, 1, "utf-8") == announce(presence, mode, 1, "utf-8")
+
+
+@given(st.sampled_from(SAYINGS), st.sampled_from(SAYINGS), st.sampled_from([Command.ANSENTRY, *BR]))
+def test_names_are_alike_where_their_texts_are(one: bytes, other: bytes, command: Command) -> None:
+    old = said_by(one)
+    again = said_by(announce(old, command, 3, "utf-8"))
+    for new in (again, said_by(other)):
+        assert new.names_like(old) == (texts(new) == texts(old))
+
+
+def test_who_is_told_of_is_settled_only_where_the_datagram_says_just_that() -> None:
+    ann = told(b"1", ("ann", "pc", "Ann", "Lab"), b"", int(Option.CAPUTF8), "00010002:4:99:103", "utf-8")
+    tail = announce(ann, Command.BR_ENTRY, 1).split(b":", 2)[2]
+    assert all_of(ann.settled(tail)) == all_of(ann)
+    nameless = told(b"1", ("ann", "pc", "", "Lab"), b"", 0, "", "utf-8")
+    tail = announce(nameless, Command.BR_ENTRY, 1).split(b":", 2)[2]
+    assert nameless.settled(tail) is nameless
+
+
+def test_users_who_are_kept_share_what_they_say_alike() -> None:
+    kept = [said_by(WINDOWS, known="".join(("cp", "932"))).settled(WINDOWS.split(b":", 2)[2]) for _ in "ab"]
+    assert kept[0].options is kept[1].options
 
 
 @given(st.text(max_size=12), st.text(max_size=12))

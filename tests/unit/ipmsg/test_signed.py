@@ -11,7 +11,7 @@ from camrelay.ipmsg.command import NEVER_ANNOUNCED, OPTION_MASK, Command, Option
 from camrelay.ipmsg.crypto import sign_dict, verify_dict
 from camrelay.ipmsg.ipdict import IPDict, decode, frame, listing, write
 from camrelay.ipmsg.pubkey import signed_name
-from camrelay.ipmsg.signed import LIMIT, Author, Host, Signed, cut, hosts, pack, parse, read, signer
+from camrelay.ipmsg.signed import LIMIT, Author, Host, Signed, cut, gather, hosts, pack, parse, read, signer
 from tests.keys import AGENTPACKET, LIST, OLD, PACKET, PEER, POLL, RELAY, REQUEST, SIGNED
 
 STATUS = 0x1F650000
@@ -151,6 +151,14 @@ def test_the_longest_names_fit_a_datagram() -> None:
     assert following == 1
     (got,) = hosts(decode(data))
     assert got.logon == got.nick == "山" * 26  # 78 of Windows' 79 bytes
+
+
+@given(st.lists(users, max_size=5), st.integers(1, 0xFFFFFFFFFFFF))
+def test_what_is_kept_of_a_list_is_all_that_is_not_the_same_in_each(many: list[Host], number: int) -> None:
+    listed, _ = gather(AUTHOR, many, 0, number, number)
+    sealed = AUTHOR.seal(number, listed)
+    assert AUTHOR.unseal(sealed) == pack(AUTHOR, many, 0, number, number)[0]
+    assert len(AUTHOR.unseal(sealed)) - len(sealed) > 480
 
 
 def test_an_empty_list_and_a_start_behind_the_end_are_complete() -> None:

@@ -88,7 +88,8 @@ def misread(world: World) -> list[str]:
 
 def misplaced(world: World) -> list[str]:
     """Announcements that went where they must not, or say what they must not."""
-    return [found for sent in world.wire if (found := _complaint(sent, relay_addresses(world)))]
+    relays = relay_addresses(world)
+    return [found for sent in world.wire if (found := _complaint(sent, relays))]
 
 
 def _complaint(sent: Sent, relays: set[str]) -> str:

@@ -11,8 +11,9 @@ from camrelay.relay.context import Budget
 from camrelay.relay.hearing import PER_SOURCE
 from camrelay.relay.hints import HINT_EVERY, HINTS_PER_NETWORK
 from camrelay.relay.outputs import Datagram, Transmit
-from camrelay.relay.roster import Roster, User
+from camrelay.relay.roster import Roster
 from camrelay.relay.segment import Segment
+from camrelay.relay.user import User
 from tests.unit.relay.strangers import hear, node, says
 from tests.world import RelayNode, World
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from camrelay.ipmsg.crypto import PrivateKey
-    from camrelay.relay.roster import SavedUser
+    from camrelay.relay.user import SavedUser
 
 # Two segments with the relay on them, one that is only swept; of each a small pool of addresses.
 POOL = [f"10.1.{segment}.{n}" for segment in (1, 2, 7) for n in (11, 12, 13, 14)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from camrelay.ipmsg.command import Command
-from camrelay.relay.roster import SavedUser
+from camrelay.relay.user import SavedUser
 from tests.unit.relay.invariants import PACED, busiest, check
 from tests.world import Client, Iptux, ListAsker, Plain, RelayNode, Sent, Windows, World
 

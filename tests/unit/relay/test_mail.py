@@ -12,7 +12,7 @@ from camrelay.ipmsg.ipdict import item
 from camrelay.ipmsg.pubkey import CAPABLE, CAPABLE_1024, PublicKey
 from camrelay.ipmsg.signed import Author
 from camrelay.relay.mail import ANSWERS, BROADCASTOPT
-from camrelay.relay.roster import SavedUser
+from camrelay.relay.user import SavedUser
 from tests.keys import OLD, PEER, RELAY
 from tests.unit.relay.reading import Reading
 from tests.world import Client, Feiq, Iptux, Plain, RelayNode, Sent, World

@@ -6,7 +6,7 @@ import pytest
 
 from camrelay.ipmsg.command import Command
 from camrelay.relay.outputs import UserJoined, UserLeft
-from camrelay.relay.roster import SavedUser
+from camrelay.relay.user import SavedUser
 from tests.unit.relay.invariants import check
 from tests.world import Client, Iptux, Plain, RelayNode, Windows, World
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -18,6 +19,9 @@ from tests.unit.relay.invariants import check
 from tests.unit.relay.reading import Reading, residents
 from tests.unit.relay.test_lists import saved
 from tests.world import Client, Feiq, Iptux, Plain, RelayNode, Sent, Windows, World
+
+if TYPE_CHECKING:
+    from camrelay.relay.user import User
 
 HERE = ("10.1.1.2", "10.1.2.2")
 
@@ -188,7 +192,7 @@ def test_signing_never_takes_more_than_its_share_of_one_tick() -> None:
         signed_so_far.append(relay.relay.counters["lists signed"])
     steps = [b - a for a, b in itertools.pairwise(signed_so_far)]
     assert 0 < max(steps) <= 2 * SIGNATURES
-    assert signed_so_far[-1] <= 125 + 60  # groups of four, and the readers themselves
+    assert signed_so_far[-1] <= 168 + 60  # groups of three, and the readers themselves
 
 
 def test_very_long_names_go_in_several_datagrams() -> None:
@@ -355,25 +359,50 @@ def test_damaged_dictionaries_are_dropped() -> None:
     assert relay.relay.counters["dropped: malformed dictionary"] == 4
 
 
-def test_groups_of_four_change_one_at_a_time() -> None:
-    class User:
-        pass
+class Grouped:
+    """What of a user counts for its group."""
 
-    slots, users = Slots(), [User() for _ in range(10)]
+    def __init__(self, shares: int = 0) -> None:
+        self.shares = shares
+
+
+def grouped(slots: Slots) -> list[list[User]]:
+    return [list(slot.users) for slot in slots]
+
+
+def test_groups_of_three_change_one_at_a_time() -> None:
+    slots, users = Slots(), cast("list[User]", [Grouped() for _ in range(8)])
     for user in users:
-        slots.add(user)  # type: ignore[arg-type]
-        slots.add(user)  # type: ignore[arg-type]
-    assert [len(slot.users) for slot in slots] == [4, 4, 2]
-    before = [list(slot.users) for slot in slots]
-    slots.discard(users[1])  # type: ignore[arg-type]
-    slots.discard(users[1])  # type: ignore[arg-type]
-    newcomer = User()
-    slots.add(newcomer)  # type: ignore[arg-type]
-    after = [list(slot.users) for slot in slots]
+        slots.add(user)
+        slots.add(user)
+    assert list(map(len, grouped(slots))) == [3, 3, 2]
+    before = grouped(slots)
+    slots.discard(users[1])
+    slots.discard(users[1])
+    newcomer = cast("User", Grouped())
+    slots.add(newcomer)
+    after = grouped(slots)
     assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
     for user in [*users, newcomer]:
-        slots.discard(user)  # type: ignore[arg-type]
+        slots.discard(user)
     assert list(slots) == []
+    assert not slots._room
+
+
+def test_a_group_is_of_users_whom_the_same_sharing_rules_are_about() -> None:
+    slots, users = Slots(), cast("list[User]", [Grouped(n % 2) for n in range(8)])
+    for user in users:
+        slots.add(user)
+    assert sorted(map(len, grouped(slots))) == [1, 1, 3, 3]
+    assert all(user.shares == slot.shares for slot in slots for user in slot.users)
+    mover = users[0]
+    slots.discard(mover)
+    mover.shares = 7
+    slots.add(mover)
+    assert sorted(map(len, grouped(slots))) == [1, 1, 1, 2, 3]
+    assert [mover] in grouped(slots)
+    for user in users:
+        slots.discard(user)
     assert not slots._room
 
 
