@@ -11,6 +11,10 @@ class MalformedPacket(CamrelayError):
     """Bytes that are not an IPMSG packet. The only error that parsing a datagram can raise."""
 
 
+class MalformedFrame(CamrelayError):
+    """Bytes that are no message of a relay. The only error that decoding a frame can raise."""
+
+
 class ConfigError(CamrelayError):
     """The configuration file cannot be used. The message names file, line, key and remedy."""
 
@@ -23,6 +27,28 @@ class StartError(CamrelayError):
 
 class StoreError(CamrelayError):
     """The roster database cannot be read or written."""
+
+
+class FleetError(CamrelayError):
+    """The fleet of relays cannot be joined, changed or read from disk. The message says why and what to do."""
+
+
+class TokenError(FleetError):
+    """What was given as an invitation's token is none."""
+
+    exit_code = 2
+
+
+class LinkError(CamrelayError):
+    """Another relay cannot be reached, or the line to it ended. The message says which one and why."""
+
+
+class LineEnded(LinkError):
+    """The other relay closed the line, or it broke."""
+
+
+class PeerRefused(LinkError):
+    """The other relay was reached, and does not want to talk to us (or we not to it)."""
 
 
 class ControlError(CamrelayError):

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from camrelay.config import kinds
-from camrelay.config.keys import DEFAULT_PATH, SECTIONS, Config, as_toml, keys, sample
+from camrelay.config.keys import DEFAULT_PATH, LISTS, SECTIONS, Config, keys, values
+from camrelay.config.writing import as_toml, sample
 from camrelay.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -79,13 +81,14 @@ def parse(raw: bytes, path: str) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise BadConfig([_syntax(str(error), path, text)]) from None
     reader = _Reader(path, text)
-    sections = {
+    sections: dict[str, Any] = {
         name: reader.section(name, section, document.pop(name, {})) for name, section in SECTIONS.items()
     }
-    for name in document:
-        reader.unknown(
-            name, "section" if isinstance(document[name], dict) else "key outside a section", SECTIONS
-        )
+    for name, section in LISTS.items():
+        sections[name] = reader.sections(name, section, document.pop(name, []))
+    for name, value in document.items():
+        what = "section" if isinstance(value, dict) or _is_tables(value) else "key outside a section"
+        reader.unknown(name, what, SECTIONS | LISTS)
     if reader.problems:
         raise BadConfig([text for _, text in sorted(reader.problems, key=lambda problem: problem[0])])
     config = msgspec.convert(sections, Config)
@@ -117,18 +120,31 @@ def _notes(config: Config) -> Iterator[str]:
             f"{addresses} addresses take {kinds.duration_text(float(int(seconds)))} at sweep_rate"
             f" {config.remote.sweep_rate}: longer than sweep_unknown_every, so passes follow without pause"
         )
+    final = next((n for n, rule in enumerate(config.share, 1) if "*" in rule.from_ and "*" in rule.to), 0)
+    if 0 < final < len(config.share):
+        yield f"share[{final + 1}] is never asked: share[{final}] decides about everybody everywhere"
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) for one in value)
 
 
 def _index(lines: list[str]) -> dict[str, int]:
-    """ "section" and "section.key" to the number of the line they first stand on. A scan, not a parser."""
+    """ "section" and "section.key" to the number of the line they first stand on. A scan, not a parser.
+
+    The sections of a list are "name[1]", "name[2]" and so on, the list itself is "name".
+    """
     index: dict[str, int] = {}
     section = ""
     for number, line in enumerate(lines, 1):
-        header = re.match(r"\s*\[+\s*([^\]\s]+)\s*\]", line)
+        header = re.match(r"\s*(\[+)\s*([^\]\s]+)\s*\]", line)
         key = re.match(r"\s*([\w.\-\"' ]+?)\s*=", line)
         if header:
-            section = header[1].strip("\"'")
-            index.setdefault(section, number)
+            name = section = header[2].strip("\"'")
+            index.setdefault(name, number)
+            if header[1] == "[[":
+                section = next(f"{name}[{n}]" for n in count(1) if f"{name}[{n}]" not in index)
+                index[section] = number
         elif key:
             name = re.sub(r"[\"' ]", "", key[1])
             full = f"{section}.{name}" if section else name
@@ -153,20 +169,37 @@ class _Reader:
         if not isinstance(table, dict):
             self.say(self.line(name), f"{name}: expected a section: write [{name}] on a line of its own")
             return {}
-        known, defaults, values = keys(section), section(), {}
+        known, defaults, read = keys(section), values(section()), {}
+        for key, about in known.items():
+            if about.required and key not in table:
+                remedy = f"write {key} = {about.sample(defaults[key])}"
+                self.say(self.line(name), f"{name}.{key}: missing: {remedy}")
         for key, value in table.items():
             if key not in known:
                 self.unknown(key, "key", known, name)
                 continue
             about = known[key]
             try:
-                values[key] = about.kind.read(value)
+                read[key] = about.kind.read(value)
             except kinds.Refused as refused:
-                example = f"{key} = {about.sample(getattr(defaults, key))}"
+                example = f"{key} = {about.sample(defaults[key])}"
                 for each in refused.each:
                     text = each.text(about.kind, example)
                     self.say(self.line(key, name, each.part), f"{name}.{key}: {text}")
-        return values
+        return read
+
+    def sections(self, name: str, section: type[msgspec.Struct], tables: Any) -> list[dict[str, Any]]:
+        """Those of ``[[name]]``, in their order: what is wrong in the second one is said of "name[2]"."""
+        if not isinstance(tables, list) or (tables and not _is_tables(tables)):
+            self.say(
+                self.line(name), f"{name}: expected a list of sections: write [[{name}]] above each of them"
+            )
+            return []
+        if len(tables) > kinds.MOST_ENTRIES:
+            what = f"expected at most {kinds.MOST_ENTRIES}, found {len(tables)}"
+            self.say(self.line(name), f"{name}: {what}: name more in one")
+            return []
+        return [self.section(f"{name}[{n}]", section, table) for n, table in enumerate(tables, 1)]
 
     def unknown(self, key: str, what: str, known: Mapping[str, Any], section: str = "") -> None:
         import difflib  # only somebody who made a mistake waits for it
@@ -174,14 +207,16 @@ class _Reader:
         full = f"{section}.{key}" if section else key
         near = difflib.get_close_matches(key, known, 1)
         if not near and not section:  # a key that stands before its section's header
-            near = [f"[{name}] {key}" for name, struct in SECTIONS.items() if key in struct.__struct_fields__]
+            near = [f"[{name}] {key}" for name, struct in SECTIONS.items() if key in keys(struct)]
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
         self.say(self.line(key, section), f"{full}: unknown {what}: {hint}")
 
     def line(self, key: str, section: str = "", part: str = "") -> int:
         """The line where a key (or one text of its list) stands; its section's line or 1 if in doubt."""
         number = self.index.get(f"{section}.{key}" if section else key, 0)
-        return self._part(number, part) if number else self.index.get(section, 1)
+        if number:
+            return self._part(number, part)
+        return self.index.get(section) or self.index.get((section or key).partition("[")[0], 1)
 
     def _part(self, number: int, part: str) -> int:
         """The line of one quoted text at or after line ``number``; that line itself if it is not found."""

@@ -1,6 +1,6 @@
-"""The one table of every key: name, type, kind, default and the reason for it; and the same table as TOML.
+"""The one table of every key: name, type, kind, default and the reason for it.
 
-Reading (``camrelay.config``), ``sample()`` and ``as_toml()`` all go by these structs.
+Reading (``camrelay.config``) and writing (``camrelay.config.writing``) go by these structs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 import msgspec
 
 from camrelay.config import kinds
-from camrelay.relay.rules import Settings
+from camrelay.relay.rules import Settings, Share
 
 DEFAULT_PATH = "/etc/camrelay/camrelay.toml"
 
@@ -21,14 +21,11 @@ class Key(NamedTuple):
     kind: kinds.Kind
     reason: str
     example: Any = None
+    required: bool = False
 
     def sample(self, default: Any) -> str:
         """A value as TOML: the example if there is one."""
         return self.kind.write(default if self.example is None else self.example)
-
-
-def _doc(section: type[msgspec.Struct]) -> str:
-    return " ".join((section.__doc__ or "").split())
 
 
 class RelayKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -150,6 +147,43 @@ class RemoteKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 7200.0
 
 
+class PeersKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The other relays of the fleet (camrelay peer)."""
+
+    port: Annotated[
+        int,
+        Key(
+            kinds.number(1, 65535, "a TCP port"),
+            "The TCP port on which other relays connect. 2425 is open for IP Messenger's files anyway, and their\n"
+            "requests are answered there too.",
+        ),
+    ] = 2425
+    address: Annotated[
+        str,
+        Key(
+            kinds.DIALLED,
+            "What other relays are told to dial: a host name or an address, with :PORT where a router forwards\n"
+            "another one. Default: the addresses of our interfaces.",
+            "relay-2f.example.com",
+        ),
+    ] = ""
+    sync_every: Annotated[
+        float,
+        Key(
+            kinds.duration("1m", "7d"),
+            "How often each other relay is asked whether both know the same users; one small message if so.\n"
+            "Changes are told at once, without waiting for this.",
+        ),
+    ] = 7200.0
+    keep_users: Annotated[
+        float,
+        Key(
+            kinds.duration("0s", "7d"),
+            "How long the users of a relay that is away stay listed here.",
+        ),
+    ] = 3600.0
+
+
 class UsersKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long users are kept."""
 
@@ -180,13 +214,45 @@ class MasterKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = False
 
 
+class ShareKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is shown where: one [[share]] for each rule. The first rule that fits decides; where none fits, everybody
+    is shown. A rule is about one direction: whom it hides from others still sees them."""
+
+    from_: Annotated[
+        tuple[str, ...],
+        Key(
+            kinds.SHOWN,
+            'The users it is about: segments ("192.168.1.*", "10.1.2.0/24", one address), "group:NAME" (* stands\n'
+            'for anything), "peer:NAME" (users told by that relay of the fleet), "here" (our own segments), "*".',
+            ("group:Directors", "192.168.9.*"),
+            required=True,
+        ),
+    ] = msgspec.field(default=(), name="from")
+    to: Annotated[
+        tuple[str, ...],
+        Key(
+            kinds.AUDIENCE,
+            'Who would see them: segments, "peer:NAME" (all that this relay of the fleet is told), "here", "*"\n'
+            "(all segments and all peers).",
+            ("192.168.1.*", "192.168.2.*"),
+            required=True,
+        ),
+    ] = ()
+    allow: Annotated[
+        bool,
+        Key(kinds.SWITCH, "false: they are not shown there. true: they are, whatever later rules say."),
+    ] = False
+
+
 class Config(msgspec.Struct, frozen=True):
     """A whole configuration. ``path``: the file read ("": all defaults); ``notes``: lines worth saying."""
 
     relay: RelayKeys = RelayKeys()
     remote: RemoteKeys = RemoteKeys()
+    peers: PeersKeys = PeersKeys()
     users: UsersKeys = UsersKeys()
     master: MasterKeys = MasterKeys()
+    share: tuple[ShareKeys, ...] = ()
     path: str = ""
     notes: tuple[str, ...] = ()
 
@@ -209,8 +275,11 @@ class Config(msgspec.Struct, frozen=True):
             announce_every=self.remote.announce_every,
             between_remote=self.remote.between_remote,
             master=self.master.enabled,
+            sync_every=self.peers.sync_every,
+            keep_users=self.peers.keep_users,
             silent_after=self.users.silent_after,
             forget_after=self.users.forget_after,
+            shares=tuple(Share(rule.from_, rule.to, rule.allow) for rule in self.share),
         )
 
     def also(self) -> dict[str, list[str]]:
@@ -225,44 +294,22 @@ class Config(msgspec.Struct, frozen=True):
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "relay": RelayKeys,
     "remote": RemoteKeys,
+    "peers": PeersKeys,
     "users": UsersKeys,
     "master": MasterKeys,
 }
+# Those that may stand there several times, as [[NAME]].
+LISTS: dict[str, type[msgspec.Struct]] = {"share": ShareKeys}
 
 
 def keys(section: type[msgspec.Struct]) -> dict[str, Key]:
     """Every key of a section, in the order of the file."""
     hints = get_type_hints(section, include_extras=True)
-    return {name: get_args(hints[name])[1] for name in section.__struct_fields__}
+    names = zip(section.__struct_encode_fields__, section.__struct_fields__, strict=True)
+    return {key: get_args(hints[name])[1] for key, name in names}
 
 
-def sample() -> str:
-    """``etc/camrelay.toml``: every key commented out, with its default (or an example) and its reason."""
-    parts = [
-        "# camrelay: the configuration, read from " + DEFAULT_PATH + ".\n"
-        "# Every key is optional and stands here with its default, or with an example where the default is\n"
-        "# nothing. Times are a number and s, m, h or d. Check with `camrelay config check`; take a change\n"
-        "# over with `systemctl reload camrelay`: a mistake in it never replaces a running configuration.\n"
-    ]
-    for name, section in SECTIONS.items():
-        parts.append(f"\n# {_doc(section)}\n[{name}]\n")
-        defaults = section()
-        for key, about in keys(section).items():
-            comment = "".join(f"# {line}\n" for line in about.reason.splitlines())
-            parts.append(f"\n{comment}# {key} = {about.sample(getattr(defaults, key))}\n")
-    return "".join(parts)
-
-
-def as_toml(config: Config) -> str:
-    """What is in force, as TOML: every key, defaults included (interfaces only if chosen)."""
-    import tomli_w  # here: only `config show` needs it
-
-    document: dict[str, dict[str, Any]] = {}
-    for name, section in SECTIONS.items():
-        values = getattr(config, name)
-        document[name] = {
-            key: about.kind.plain(getattr(values, key))
-            for key, about in keys(section).items()
-            if getattr(values, key) not in (None, "")
-        }
-    return tomli_w.dumps(document)
+def values(section: msgspec.Struct) -> dict[str, Any]:
+    """What stands in a section, by key."""
+    names = zip(section.__struct_encode_fields__, section.__struct_fields__, strict=True)
+    return {key: getattr(section, name) for key, name in names}

@@ -209,6 +209,59 @@ def _network(text: str) -> str:
     raise Refused("has host bits set", f'write "{right}"')
 
 
+def _pattern(text: str) -> str:
+    """What a rule of ``[[share]]`` may name: "192.168.1.*", "10.1.2.0/24", "group:Sales", "peer:hq", "here", "*"."""
+    what, colon, name = text.partition(":")
+    if text in ("*", "here"):
+        return text
+    if colon and what.strip().casefold() in ("group", "peer"):
+        if not name.strip() or not name.isprintable():
+            raise Refused(
+                f"names no {what.strip().casefold()}", 'write "*" behind the colon if all are meant'
+            )
+        return f"{what.strip().casefold()}:{name.strip()}"
+    if text[:1].isdigit():
+        return _segment(text) if text.endswith("*") else _network(text)
+    remedy = f'write "group:{text}" or "peer:{text}"' if text.isprintable() and text and not colon else ""
+    raise Refused("neither a segment nor group:, peer:, here or *", remedy)
+
+
+def _audience(text: str) -> str:
+    """The same without groups, and without single addresses: a segment hears as one."""
+    pattern = _pattern(text)
+    if pattern.startswith("group:"):
+        raise Refused(
+            "a whole segment hears what is announced there", "name its segment; groups stand in from"
+        )
+    if pattern.endswith("/32"):
+        raise Refused("a whole segment hears what is announced there", f'write "{_wildcard(pattern)}"')
+    return pattern
+
+
+def _patterns(one: Callable[[str], str]) -> Callable[[Any], tuple[str, ...]]:
+    def read(value: Any) -> tuple[str, ...]:
+        if value == []:
+            raise Refused("an empty list is about nobody", 'write ["*"] if all are meant')
+        return _entries(one)(value)
+
+    return read
+
+
+def _dialled(value: Any) -> str:
+    """A host with or without ":PORT"."""
+    host, colon, port = value.strip().partition(":") if isinstance(value, str) else ("", "", "")
+    if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})", host):
+        raise Refused
+    if colon and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+        raise Refused("expected a port from 1 to 65535 behind the colon")
+    if host.replace(".", "").isdigit():
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError:
+            raise Refused("no IPv4 address") from None
+    return f"{host}{colon}{port}"
+
+
 def _interface(text: str) -> str:
     if not 0 < len(text) < 16 or not text.isprintable() or any(sign in text for sign in "/= "):
         raise Refused("no interface name", "see `ip -br address` for the names")
@@ -236,6 +289,7 @@ def _list(value: Any) -> list[str]:
 
 SWITCH = Kind("true or false", _switch, _same)
 TEXT = Kind("a text that is not empty, without control characters", _text, _same)
+DIALLED = Kind("a host name or an IPv4 address, with :PORT if need be", _dialled, _same)
 PATH = Kind("an absolute path", _path, _same)
 SOCKET = Kind("an absolute path", _socket, _same)
 CODEPAGE = Kind("a character set that contains ASCII, such as cp932, gb18030 or cp949", _codepage, _same)
@@ -243,3 +297,5 @@ INTERFACES = Kind("a list of interface names", _interfaces, _list)
 ALSO = Kind("a list of INTERFACE=NETWORK", _entries(_also), _list)
 NETWORKS = Kind("a list of networks", _entries(_network), _list)
 SEGMENTS = Kind("a list of segments", _entries(_segment), _list)
+SHOWN = Kind('a list of segments, "group:...", "peer:...", "here" or "*"', _patterns(_pattern), _list)
+AUDIENCE = Kind('a list of segments, "peer:...", "here" or "*"', _patterns(_audience), _list)

@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import Final
 
-CACHED: Final = 32768  # answers of one sort; beyond, the memory starts anew (strangers can make us remember)
+CACHED: Final = 8192  # answers of one sort, up to 2 MB; beyond, the memory starts anew
 
 IP_PKTINFO: Final = 8  # linux/in.h; Python 3.11 has no name for it
 NAME: Final = struct.Struct(">2xH4s8x")  # sockaddr_in: port, address

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from camrelay import __version__
-from camrelay.daemon.answers import Configuration, Database, Sockets, Status
+from camrelay.daemon.answers import Configuration, Database, FleetView, Sockets, Status
 from camrelay.daemon.control import Pass
 from camrelay.daemon.lansocket import RECEIVE_BUFFER
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from camrelay.config import Config
     from camrelay.daemon.events import Router
     from camrelay.daemon.lan import LanLike
+    from camrelay.daemon.peers import Peers
     from camrelay.daemon.stalls import Stalls
     from camrelay.daemon.store import Store
     from camrelay.relay.relay import Relay
@@ -45,6 +46,7 @@ class Answering:
         self.loaded = self._started = trio.current_time()
         self.problem: str | None = None  # why a newer configuration was refused
         self.more: list[str] = []  # warnings that came up after the start
+        self.peers: Peers | None = None  # where there may be a fleet
         self._lan = lan
         self._store = store
         self._relay = relay
@@ -62,6 +64,7 @@ class Answering:
         snapshot = self._relay.snapshot(now)
         stall = {"longest loop stall in ms": round(self._stalls.longest * 1000)} if self._stalls else {}
         control = self._router.control.counters if self._router.control else {}
+        peers = self.peers.counters if self.peers else {}
         return Status(
             version=__version__,
             pid=os.getpid(),
@@ -76,12 +79,14 @@ class Answering:
             ),
             config=Configuration(self.config.path, now - self.loaded, self.problem),
             warnings=self.warnings(),
-            counters={**stall, **lan.counters, **snapshot.counters, **control, **store.counters},
+            counters={**stall, **lan.counters, **snapshot.counters, **control, **peers, **store.counters},
+            fleet=self.peers.desk.view() if self.peers else FleetView(),
         )
 
     def warnings(self) -> list[str]:
         """What is not as good as it could be, with the remedy."""
-        return [*self._lan.warnings, *self._warnings, *self.more, *self.config.notes]
+        peers = self.peers.warnings() if self.peers else []
+        return [*self._lan.warnings, *self._warnings, *self.more, *peers, *self.config.notes]
 
     def status_line(self) -> str:
         """For ``systemctl status``."""

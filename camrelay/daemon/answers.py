@@ -41,6 +41,52 @@ class Configuration(msgspec.Struct, frozen=True):
     problem: str | None
 
 
+class PeerView(msgspec.Struct, frozen=True):
+    """One other relay of the fleet. Times are ages or spans in seconds, None where there is nothing to measure."""
+
+    id: str
+    name: str  # unique in the fleet
+    state: str  # "linked", "connecting", "refused" (a person must act), "away" (was linked), "unreachable"
+    since: float
+    why: str  # why it is not linked, in words; "" if it is
+    address: str  # of the link, or the last one tried
+    addresses: list[str]  # all that it is dialled at
+    software: str
+    rtt: float | None
+    users: int  # that it told us of
+    owed: int  # parts of our roster, of 256, that it is still to get
+    synced: float | None  # age of the last proof that we know exactly its users
+    sent: int  # bytes
+    received: int
+    drops: dict[str, int]  # links that ended, by cause
+    words: str  # its key's fingerprint
+
+
+class InvitationView(msgspec.Struct, frozen=True):
+    """A token that was given out. ``left``: seconds that it is good for."""
+
+    id: str
+    name: str
+    left: float
+    used_by: str  # the relay that came with it; "" if none has yet
+
+
+class FleetView(msgspec.Struct, frozen=True):
+    """The fleet as this relay knows it."""
+
+    id: str = ""  # ours; "" as long as this relay has no key
+    name: str = ""
+    words: str = ""
+    addresses: list[str] = []
+    problem: str = ""  # why there can be no fleet
+    removed_by: str = ""  # who told us that we were removed, and how long ago
+    removed: float | None = None
+    rotating: bool = False
+    awaited: list[str] = []  # who has yet to take our next key
+    invitations: list[InvitationView] = []
+    peers: list[PeerView] = []
+
+
 class Status(msgspec.Struct, frozen=True):
     """Everything that ``camrelay status`` shows. Times are ages or spans in seconds."""
 
@@ -53,15 +99,67 @@ class Status(msgspec.Struct, frozen=True):
     config: Configuration
     warnings: list[str]
     counters: dict[str, int]
+    fleet: FleetView = FleetView()
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One request line. ``watch`` belongs to "users", ``segments`` to "sweep"."""
+    """One request line. What each field belongs to stands beside it."""
 
     v: int
     do: str
-    watch: bool = False
-    segments: tuple[str, ...] = ()
+    watch: bool = False  # users
+    segments: tuple[str, ...] = ()  # sweep
+    name: str = ""  # invite
+    token: str = ""  # join
+    peer: str = ""  # remove
+    peers: tuple[str, ...] = ()  # sync
+
+
+class Invited(msgspec.Struct, frozen=True):
+    """The result of an invitation. Who reads ``token`` can join."""
+
+    id: str
+    token: str
+    left: float  # seconds that it is good for
+    name: str
+    relay: str  # who invites
+    words: str
+    addresses: list[str]
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """The result of a join: who took us in, and who we are."""
+
+    inviter: str
+    inviter_words: str
+    name: str
+    words: str
+    relays: int  # in the fleet, with us
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """The result of a removal."""
+
+    name: str
+    id: str
+    ourselves: bool
+    told: int  # members with a link, who tell the others
+
+
+class Rotated(msgspec.Struct, frozen=True):
+    """The result of a rotation: what it waits for. None awaited: done."""
+
+    words: str  # of the new key
+    awaited: list[str]
+
+
+class Synced(msgspec.Struct, frozen=True):
+    """How it is with one peer after a sync."""
+
+    name: str
+    state: str  # "equal" (proven both ways), "told" (it has all of ours), "behind", "away"
+    owed: int
+    users: int
 
 
 class Swept(msgspec.Struct, frozen=True):

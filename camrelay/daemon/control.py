@@ -5,26 +5,28 @@ Everybody who can open the socket (group camrelay) may look; only root and the d
 
 from __future__ import annotations
 
-import errno
-import grp
 import os
 import socket
-import stat
 import struct
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Never, Protocol
 
 import msgspec
 import trio
 
 from camrelay.daemon.answers import LONGEST_REQUEST, VERSION, Request, Status, Swept
-from camrelay.errors import CamrelayError, StartError, UsageError
+from camrelay.daemon.listening import listen
+from camrelay.errors import CamrelayError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from camrelay.relay.snapshot import UserRow
+
+    # What another part of the daemon answers: may only root and our own user ask, and who answers.
+    Requests = Mapping[str, tuple[bool, Callable[[Request], Awaitable[object]]]]
+
+__all__ = ["Answers", "Control", "Pass", "listen"]
 
 MOST_CLIENTS = 16
 FIRST_LINE_WITHIN = 10.0  # seconds
@@ -32,8 +34,8 @@ WRITE_WITHIN = 10.0  # seconds for one piece of an answer: a stopped reader is l
 EVENTS_BEHIND = 1024  # lines a watcher may lag behind
 ROWS_AT_ONCE = 200  # made and encoded between two checkpoints: some 5 ms
 PROGRESS_EVERY = 0.5
+SIGN_OF_LIFE = 3.0  # seconds: a client gives up after 10 without a line
 ANSWERS_WITHIN = 15.0  # seconds after the last question; a segment may be gone from the configuration by then
-GROUP = "camrelay"
 
 encode = msgspec.json.encode
 _read_request = msgspec.json.Decoder(Request).decode
@@ -73,64 +75,12 @@ class Answers(Protocol):
         """Read the configuration again. ConfigError if it cannot be used."""
 
 
-def listen(path: str | os.PathLike[str]) -> tuple[socket.socket, list[str]]:
-    """A listening socket at ``path``, 0660, group camrelay if there is one; and warnings. Or StartError.
-
-    A socket left behind by a dead daemon is replaced; one that somebody answers on is not.
-    """
-    where = Path(path)
-    try:
-        where.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _clear(where)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        mask = os.umask(0o117)  # from the first moment on nobody else may connect
-        try:
-            listener.bind(str(where))
-        finally:
-            os.umask(mask)
-        listener.listen(MOST_CLIENTS)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise StartError(
-            f"control socket {where}: {reason}: set [relay] control or make the directory"
-        ) from None
-    return listener, _give_to_group(where)
-
-
-def _clear(path: Path) -> None:
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise StartError(
-                f"control socket {path}: something else is there: move it or set [relay] control"
-            )
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)
-        # EAGAIN: the queue of a living listener is full
-        if probe.connect_ex(str(path)) in (0, errno.EAGAIN):
-            raise StartError(f"another camrelay answers at {path}: stop it first (systemctl stop camrelay)")
-    path.unlink(missing_ok=True)
-
-
-def _give_to_group(path: Path) -> list[str]:
-    try:
-        group = grp.getgrnam(GROUP).gr_gid
-    except KeyError:
-        return []
-    try:
-        if path.stat().st_gid != group:  # a sandbox refuses chown altogether
-            os.chown(path, -1, group)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        return [f"control socket {path}: cannot be given to group {GROUP} ({reason}): only its owner may ask"]
-    return []
-
-
 class Control:
     """Serves the clients of one listening socket. ``may_change``: user ids that may do more than look."""
 
-    def __init__(self, answers: Answers, may_change: frozenset[int] | None = None) -> None:
+    def __init__(
+        self, answers: Answers, may_change: frozenset[int] | None = None, more: Requests | None = None
+    ) -> None:
         self.counters: dict[str, int] = {}
         self._answers = answers
         self._may_change = frozenset({0, os.geteuid()}) if may_change is None else may_change
@@ -142,6 +92,8 @@ class Control:
             "sweep": self._sweep,
             "reload": self._reload,
         }
+        self._more = more or {}
+        self._table.update(dict.fromkeys(self._more, self._ask))
 
     async def serve(self, listener: socket.socket) -> None:
         """Answer until cancelled."""
@@ -275,6 +227,30 @@ class Control:
         self._check_allowed(stream, "reload")
         self._answers.reload()
         await _send(stream, _line({"v": VERSION, "ok": True, "result": {}}))
+
+    async def _ask(self, stream: trio.SocketStream, request: Request) -> None:
+        """One of those that came with ``more``; while it works the client is shown that we live."""
+        changes, ask = self._more[request.do]
+        if changes:
+            self._check_allowed(stream, request.do)
+        outcome: object = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_show_life, stream)
+            try:
+                outcome = await ask(request)
+            except CamrelayError as error:
+                outcome = error
+            nursery.cancel_scope.cancel()
+        if isinstance(outcome, CamrelayError):
+            raise outcome
+        await _send(stream, _line({"v": VERSION, "ok": True, "result": outcome}))
+
+
+async def _show_life(stream: trio.SocketStream) -> Never:
+    while True:
+        await trio.sleep(SIGN_OF_LIFE)
+        with trio.CancelScope(shield=True):  # half a line would spoil the answer
+            await _send(stream, _line({"v": VERSION, "event": {}}))
 
 
 async def _until_closed(stream: trio.SocketStream, scope: trio.CancelScope) -> None:

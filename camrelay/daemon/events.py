@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Final
 from camrelay.relay import view
 from camrelay.relay.outputs import (
     Connect,
+    PeerForgotten,
+    PeerSaid,
     SweepDone,
+    Tell,
     Transmit,
     Twin,
     UserChanged,
@@ -20,6 +23,7 @@ from camrelay.relay.outputs import (
     UserJoined,
     UserLeft,
     UserMoved,
+    UserYielded,
 )
 
 if TYPE_CHECKING:
@@ -28,10 +32,11 @@ if TYPE_CHECKING:
     from camrelay.daemon.calls import Calls
     from camrelay.daemon.control import Control, Pass
     from camrelay.daemon.lan import LanLike
+    from camrelay.daemon.links import Links
     from camrelay.daemon.log import Log
     from camrelay.daemon.store import Store
     from camrelay.relay.outputs import Event, Output
-    from camrelay.relay.roster import User
+    from camrelay.relay.user import User
 
 # What watchers are told, by event; and the line that is logged.
 NAMES: Final[dict[type, str]] = {
@@ -52,13 +57,14 @@ class Router:
         self._log = log
         self.control: Control | None = None  # made later: it needs the service, which needs this
         self.calls: Calls | None = None  # for the same reason
+        self.links: Links | None = None  # where there may be a fleet
         self.passes: list[Pass] = []  # sweeps that somebody waits for
         self.changed = True  # did users come or go since somebody set this to False?
 
     def take(self, outputs: Iterable[Output], now: float) -> None:
         """Send the datagrams, tell the events."""
         transmits: list[Transmit] = []
-        others: list[Connect | Event] = []
+        others: list[Connect | Tell | Event] = []
         for output in outputs:
             if isinstance(output, Transmit):
                 transmits.append(output)
@@ -68,7 +74,10 @@ class Router:
             self._lan.send(transmits)
             self._store.used_numbers(len(transmits))
         for other in others:
-            if not isinstance(other, Connect):
+            if isinstance(other, Tell):
+                if self.links is not None:
+                    self.links.tell(other.peer, other.message)
+            elif not isinstance(other, Connect):
                 self._event(other, now)
             elif self.calls is not None:
                 self._store.used_numbers(1)
@@ -77,23 +86,34 @@ class Router:
     def _event(self, event: Event, now: float) -> None:
         match event:
             case UserHeard(user):
-                self._store.save(user.key, user.saved(now))
+                self._save(user, now)
+            case UserYielded(user):
+                self._store.forget(user.key)
             case UserForgotten(user):
                 self._store.forget(user.key)
                 self._tell(event, user, now)
             case UserJoined(user) | UserChanged(user):
-                self._store.save(user.key, user.saved(now))
+                self._save(user, now)
                 self._tell(event, user, now)
             case UserMoved(user, was):
-                self._store.save(user.key, user.saved(now))
+                self._save(user, now)
                 self._tell(event, user, now, was=was)
             case UserLeft(user, reason):
-                self._store.save(user.key, user.saved(now))
+                self._save(user, now)
                 self._tell(event, user, now, reason=reason)
+            case PeerSaid(peer, rows, gone):
+                self._store.told(peer, rows, gone)
+            case PeerForgotten(peer):
+                self._store.forget_peer(peer)
             case Twin(user, other):
                 self._log.warning("one name at two addresses", **_who(user), other=other)
             case SweepDone():
                 self._sweep_done(event)
+
+    def _save(self, user: User, now: float) -> None:
+        """A user whom we hear first hand; what a peer tells is kept as it says it (PeerSaid)."""
+        if user.home:
+            self._store.save(user.key, user.saved(now))
 
     def _tell(self, event: Event, user: User, now: float, **more: str) -> None:
         self.changed = True

@@ -22,6 +22,7 @@ from camrelay.daemon.keys import load_or_create
 from camrelay.daemon.lan import Lan
 from camrelay.daemon.log import Log
 from camrelay.daemon.notify import Notify, handed_over, watchdog_seconds
+from camrelay.daemon.peers import Peers
 from camrelay.daemon.stalls import Stalls
 from camrelay.daemon.store import Store
 from camrelay.daemon.tasks import Tasks
@@ -89,6 +90,7 @@ async def _serve(
             stalls=stalls,
             watchdog=watchdog_seconds(environment),
             keys=partial(load_or_create, config.relay.state),
+            peers=Peers,
         )
         tasks.start()
         gc.freeze()  # what is there now stays, so no later collection has to look at it

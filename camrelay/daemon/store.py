@@ -14,18 +14,22 @@ from typing import TYPE_CHECKING, Final, Never
 
 import trio
 
+from camrelay.daemon import schema
+from camrelay.daemon.schema import SCHEMA, is_damage
+from camrelay.daemon.told import Told
 from camrelay.errors import StartError, StoreError
-from camrelay.relay.roster import SavedUser
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from typing import TypeVar
 
     from camrelay.daemon.log import Log
+    from camrelay.daemon.schema import Key, Saved
+    from camrelay.relay.messages import RelayId, Row
+    from camrelay.relay.user import SavedUser
 
-    Key = tuple[str, str]
-    Row = tuple[bytes, str, str, int, int, float, float, bytes]  # as SavedUser, ages as wall time
+    T = TypeVar("T")
 
-SCHEMA: Final = 2  # user_version; 1 had no keys
 FLUSH_EVERY: Final = 1.0  # seconds
 FLUSH_ROWS: Final = 500
 RETRY_FIRST, RETRY_LONGEST = 1.0, 60.0
@@ -33,16 +37,6 @@ NUMBERS_AHEAD: Final = 65536  # packet numbers reserved on disk: minutes of busy
 LAST_NUMBER: Final = (
     2**31 - 2**24
 )  # clients read a signed 32-bit number: begin again by the clock before that
-UNKNOWN_AGE: Final = 86400.0  # heard "in the future": the clock was set back, so the user has to be asked
-
-TABLES: Final = """
-CREATE TABLE IF NOT EXISTS users (
-    logon TEXT NOT NULL, host TEXT NOT NULL, datagram BLOB NOT NULL, charset TEXT NOT NULL,
-    address TEXT NOT NULL, port INTEGER NOT NULL, online INTEGER NOT NULL,
-    heard REAL NOT NULL, joined REAL NOT NULL, pin BLOB NOT NULL DEFAULT x'', PRIMARY KEY (logon, host)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-"""
 
 
 class Store:
@@ -62,7 +56,8 @@ class Store:
         self._wall = wall
         self._aside = aside
         self._db: sqlite3.Connection | None = None
-        self._pending: dict[Key, Row | None] = {}  # None: forget this user
+        self._pending: dict[Key, Saved | None] = {}  # None: forget this user
+        self._told = Told()
         self._number = self._reserved = 0
         self._work = trio.Event()
         self._much = trio.Event()
@@ -87,7 +82,7 @@ class Store:
         try:
             store._connect()
         except sqlite3.Error as error:
-            if _is_damage(error):
+            if is_damage(error):
                 store._move_aside(error)
             else:
                 store._failed(error)
@@ -109,22 +104,20 @@ class Store:
         """Open, and take boot counter and packet numbers of this start. Raises sqlite3.Error, StoreError."""
         db = sqlite3.connect(self.path, timeout=2.0, isolation_level=None, check_same_thread=False)
         try:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
+            version = schema.version(db)
             if version > SCHEMA:
                 raise StoreError(
                     f"{self.path}: written by a newer camrelay (schema {version}, this one knows {SCHEMA}): "
                     "install that version again, or set [relay] state to another directory"
                 )
             db.execute("PRAGMA journal_mode=WAL")
-            if version == 1:
-                db.execute("ALTER TABLE users ADD COLUMN pin BLOB NOT NULL DEFAULT x''")
             db.execute("PRAGMA synchronous=FULL")  # these numbers must never come twice, power loss or not
-            db.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version={SCHEMA}; COMMIT")
+            schema.migrate(db)
             counters = dict(db.execute("SELECT name, value FROM counters"))
             boot = int(counters.get("boot", 0)) + 1
             number = max(int(self._wall()), int(counters.get("number", 0)) + 1)
             number = number if number < LAST_NUMBER else int(self._wall())
-            _set(db, boot=boot, number=number + NUMBERS_AHEAD)
+            schema.set_counters(db, boot=boot, number=number + NUMBERS_AHEAD)
             db.execute("PRAGMA synchronous=NORMAL")
             (self.users,) = db.execute("SELECT count(*) FROM users").fetchone()
         except BaseException:
@@ -155,50 +148,63 @@ class Store:
 
     def load(self) -> Iterator[SavedUser]:
         """Every user on disk, ages as of now; ends early where the file is damaged (and begins a new one)."""
+        return self._load(schema.read_users)
+
+    def load_peers(self) -> Iterator[tuple[RelayId, float, list[Row]]]:
+        """Every peer on disk, the seconds since it was heard, and whom it told of; ends early as ``load``."""
+        return self._load(schema.read_peers)
+
+    def _load(self, read: Callable[[sqlite3.Connection, float], Iterator[T]]) -> Iterator[T]:
         try:
             if self._db is not None:
-                yield from self._read(self._db)
+                yield from read(self._db, self._wall())
             else:
-                yield from self._read_only()
+                yield from self._read_only(read)
         except sqlite3.Error as error:
-            if self._db is not None and _is_damage(error):
+            if self._db is not None and is_damage(error):
                 self._move_aside(error)
             else:
                 self._failed(error)
 
-    def _read_only(self) -> Iterator[SavedUser]:
+    def _read_only(self, read: Callable[[sqlite3.Connection, float], Iterator[T]]) -> Iterator[T]:
         """A disk that cannot be written may still be read."""
         if self.path.is_file():
             db = sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True)
             try:
-                yield from self._read(db)
+                yield from read(db, self._wall())
             finally:
                 db.close()
-
-    def _read(self, db: sqlite3.Connection) -> Iterator[SavedUser]:
-        now = self._wall()
-        return map(
-            SavedUser._make,
-            db.execute(
-                "SELECT datagram, charset, address, port, online,"
-                " CASE WHEN heard > ? + 5 THEN ? ELSE ? - heard END, max(0, ? - joined), pin FROM users",
-                (now, UNKNOWN_AGE, now, now),
-            ),
-        )
 
     def save(self, key: Key, user: SavedUser) -> None:
         """Remember this state of a user; the latest one counts."""
         now = self._wall()
-        self._put(key, (*user[:4], int(user.online), now - user.heard, now - user.joined, user.pin))
+        self._put(key, (*user[:4], int(user.online), now - user.heard, now - user.joined, *user[7:]))
 
     def forget(self, key: Key) -> None:
         """Remove a user."""
         self._put(key, None)
 
-    def _put(self, key: Key, row: Row | None) -> None:
+    def _put(self, key: Key, row: Saved | None) -> None:
         self._pending[key] = row
+        self._waits()
+
+    def told(self, peer: RelayId, rows: Iterable[Row], gone: Iterable[Key]) -> None:
+        """Remember what a peer told just now."""
+        self._told.say(peer, rows, gone, self._wall())
+        self._waits()
+
+    def peer_heard(self, peer: RelayId) -> None:
+        """There is a link with this peer now."""
+        self.told(peer, (), ())
+
+    def forget_peer(self, peer: RelayId) -> None:
+        """Remove a peer and all that it told."""
+        self._told.forget(peer)
+        self._waits()
+
+    def _waits(self) -> None:
         self._work.set()
-        if len(self._pending) >= FLUSH_ROWS:
+        if len(self._pending) + len(self._told) >= FLUSH_ROWS:
             self._much.set()
 
     def used_numbers(self, count: int) -> None:
@@ -225,24 +231,26 @@ class Store:
         async with self._writing:
             self._work, self._much = trio.Event(), trio.Event()
             batch, self._pending = self._pending, {}
+            said, self._told = self._told, Told()
             try:
-                await self._aside(self._write, batch)
+                await self._aside(self._write, batch, said)
             except (sqlite3.Error, StoreError, OSError) as error:
                 self._pending = batch | self._pending
+                self._told = self._told.after(said)
                 self._work.set()
-                if _is_damage(error):
+                if is_damage(error):
                     await self._aside(self._move_aside, error)
                 else:
                     self._failed(error)
                 return False
             self.last_write = trio.current_time()
-            self._count("roster rows written", len(batch))
+            self._count("roster rows written", len(batch) + len(said))
             if self.error:
                 self.error = None
                 self._log.info("roster database works again", path=str(self.path))
             return True
 
-    def _write(self, batch: dict[Key, Row | None]) -> None:
+    def _write(self, batch: dict[Key, Saved | None], said: Told) -> None:
         """In a worker thread."""
         if self._db is None:
             self._connect()
@@ -250,16 +258,10 @@ class Store:
         reserve = self._number + NUMBERS_AHEAD if self._reserved - self._number < NUMBERS_AHEAD // 2 else 0
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                ((*key, *row) for key, row in batch.items() if row is not None),
-            )
-            self._db.executemany(
-                "DELETE FROM users WHERE logon = ? AND host = ?",
-                (key for key, row in batch.items() if row is None),
-            )
+            schema.write_users(self._db, batch)
+            said.write(self._db)
             if reserve:
-                _set(self._db, number=reserve)
+                schema.set_counters(self._db, number=reserve)
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
@@ -284,13 +286,3 @@ class Store:
         if self._db is not None:
             self._db.close()
             self._db = None
-
-
-def _set(db: sqlite3.Connection, **counters: int) -> None:
-    db.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", counters.items())
-
-
-def _is_damage(error: Exception) -> bool:
-    """Is the file itself broken, as opposed to a full disk, a lock or a missing permission?"""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from camrelay.daemon.lan import LanLike
     from camrelay.daemon.log import Log
     from camrelay.daemon.notify import Notify
+    from camrelay.daemon.peers import Peers
     from camrelay.daemon.stalls import Stalls
     from camrelay.daemon.store import Store
     from camrelay.relay.outputs import Interface, Output
@@ -80,6 +81,7 @@ class Tasks:
         chance: random.Random | None = None,
         may_change: frozenset[int] | None = None,
         keys: Callable[[], Keys] | None = None,
+        peers: Callable[..., Peers] | None = None,
     ) -> None:
         self._config = config
         self._lan = lan
@@ -95,12 +97,13 @@ class Tasks:
         self._nap = trio.CancelScope()
         self._leaving = False
         self._segments = self._look()
+        chance = chance or random.Random()
         self._relay = relay(
             config.settings(hostname),
             self._segments,
             hostname=hostname,
             number=store.first_number,
-            random=chance or random.Random(),
+            random=chance,
             can_speak=lan.can_speak,
             now=trio.current_time(),
         )
@@ -117,8 +120,15 @@ class Tasks:
             reload=self.reload,
             wake=lambda: self._act([], trio.current_time()),
         )
+        self._peers = peers and peers(
+            config, relay=self._relay, store=store, log=log, act=self._act, hostname=hostname, chance=chance
+        )
+        self._router.links = self._peers.links if self._peers else None
+        self._answering.peers = self._peers
         self._calls = self._router.calls = Calls(self._connected)
-        self._control = self._router.control = Control(self._answering, may_change)
+        self._control = self._router.control = Control(
+            self._answering, may_change, self._peers.desk.requests if self._peers else None
+        )
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -126,6 +136,8 @@ class Tasks:
         """Take back the roster, speak up, and tell systemd that we are ready."""
         now = trio.current_time()
         self._relay.restore(self._store.load(), now)
+        if self._peers:
+            self._peers.restore(now)
         self._lan.set_broadcasts(segment.broadcast for segment in self._segments)
         self._act(self._relay.start(now), now)
         self._notify.say("READY=1", self._answering.status_line())
@@ -142,6 +154,9 @@ class Tasks:
             nursery.start_soon(self._control.serve, listener)
             nursery.start_soon(self._pulse)
             nursery.start_soon(self._say_ready)
+            if self._peers:
+                self._peers.readdress(self._config, self._segments, self._hostname)
+                nursery.start_soon(self._peers.run)
             async for number in signals:
                 if number == signal.SIGHUP:
                     self._hang_up()
@@ -180,6 +195,8 @@ class Tasks:
         self._notify.say("STOPPING=1", "STATUS=saying good-bye")
         self._router.take(self._relay.leave(now), now)
         with trio.move_on_after(FAREWELL_WITHIN):
+            if self._peers:
+                await self._peers.links.leave()
             while self._lan.backlog:  # noqa: ASYNC110 - the queue is drained by its own task, which tells nobody
                 await trio.sleep(0.01)
         with trio.move_on_after(LAST_WRITE_WITHIN):
@@ -247,6 +264,8 @@ class Tasks:
         now = trio.current_time()
         self._lan.set_broadcasts(segment.broadcast for segment in segments)
         self._act(self._relay.readdress(segments, now), now)
+        if self._peers:
+            self._peers.readdress(self._config, segments, self._hostname)
 
     def _complain_if_alone(self) -> None:
         if not self._segments:
@@ -266,6 +285,8 @@ class Tasks:
                 self._log.info("woken up", slept=round(asleep - before), meaning="all users are asked again")
                 self._relay.distrust(now)
                 self._act([], now)
+                if self._peers:
+                    self._peers.links.wake()
             if self._router.changed:
                 self._router.changed = False
                 self._notify.say(self._answering.status_line())
@@ -294,9 +315,13 @@ class Tasks:
         for key in ("state", "control"):
             if getattr(before.relay, key) != getattr(config.relay, key):
                 self._log.warning("takes effect after a restart", key=f"relay.{key}")
+        if before.peers.port != config.peers.port:
+            self._log.warning("takes effect after a restart", key="peers.port")
         self._log.open(config.relay.log_level, config.relay.log_format)
         self._act(self._relay.reconfigure(config.settings(self._hostname), now), now)
         self._readdress()
+        if self._peers:  # the same interfaces may be another address to dial
+            self._peers.readdress(config, self._segments, self._hostname)
         self._log.info(
             "configuration loaded", path=config.path or "none", notes=" ".join(config.notes) or "none"
         )

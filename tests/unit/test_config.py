@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from camrelay.config import BadConfig, Config, as_toml, load, parse, sample
 from camrelay.config.kinds import duration_seconds, duration_text
 from camrelay.errors import ConfigError
-from camrelay.relay.rules import Settings
+from camrelay.relay.rules import Settings, Share
 
+# Keys, and the headers of those sections that may stand there several times.
+UNCOMMENT = r"(?m)^# ((?:[a-z_]+ = )|(?:\[\[))"
 SHIPPED = Path(__file__).parents[2] / "etc" / "camrelay.toml"
 
 
@@ -59,17 +61,21 @@ def test_the_sample_as_it_stands_gives_the_defaults() -> None:
 
 
 def test_the_sample_with_every_key_uncommented_loads_and_names_every_key() -> None:
-    text, found = re.subn(r"(?m)^# ([a-z_]+ = )", r"\1", sample())
+    text, found = re.subn(UNCOMMENT, r"\1", sample())
     config = parse(text.encode(), "")
-    parts = config.relay, config.remote, config.users, config.master
-    assert found == sum(len(part.__struct_fields__) for part in parts)
+    parts = config.relay, config.remote, config.peers, config.users, config.master
+    rules = len(config.share)
+    assert found == sum(len(part.__struct_fields__) for part in (*parts, *config.share)) + rules
     assert config.settings("") == Settings(
-        name="hq-2f", accept_from=("10.9.0.0/16",), remote=("192.168.1.*", "192.168.2.*", "10.1.5.20")
+        name="hq-2f",
+        accept_from=("10.9.0.0/16",),
+        remote=("192.168.1.*", "192.168.2.*", "10.1.5.20"),
+        shares=(Share(("group:Directors", "192.168.9.*"), ("192.168.1.*", "192.168.2.*")),),
     )
 
 
 def test_what_is_shown_reads_back_the_same() -> None:
-    text = re.sub(r"(?m)^# ([a-z_]+ = )", r"\1", sample())
+    text = re.sub(UNCOMMENT, r"\1", sample())
     config = parse(text.encode(), "")
     assert parse(as_toml(config).encode(), "") == config
     assert parse(as_toml(Config()).encode(), "") == Config()
@@ -158,6 +164,28 @@ def test_a_directory_or_a_huge_file_is_one_line(tmp_path: Path) -> None:
         ("[remote]\nsegments = ['224.0.0.*']", "x:2: remote.segments: '224.0.0.*': no host of a LAN"),
         ("[remote]\nsegments = [1]", "x:2: remote.segments: expected a list of segments: write segments = ["),
         (f"[remote]\nsegments = {['1.1.1.1'] * 1025}", "expected at most 1024 entries, found 1025: split it"),
+        # sections that may stand there several times
+        ("share = 3", "x:1: share: expected a list of sections: write [[share]] above each of them"),
+        ("[share]\nfrom = ['*']", "x:1: share: expected a list of sections: write [[share]] above each of them"),
+        ("[[shares]]\nto = ['*']", "x:1: shares: unknown section: did you mean share?"),
+        ("\n[[share]]\nto = ['*']", 'x:2: share[1].from: missing: write from = ["group:Directors", '),
+        ("[[share]]\nfrom = ['*']\nto = []", 'x:3: share[1].to: an empty list is about nobody: write ["*"]'),
+        ("[[share]]\nfrom = ['*']\nto = ['*']\nalow = true", "x:4: share[1].alow: unknown key: did you mean allow?"),
+        ("[[share]]\nfrom = ['*']\nto = ['*']\nallow = 1", "x:4: share[1].allow: expected true or false"),
+        ("[[share]]\nfrom = [3]\nto = ['*']", "x:2: share[1].from: expected a list of segments,"),
+        ("[[share]]\nfrom = ['Sales']\nto = ['*']", "x:2: share[1].from: 'Sales': neither a segment nor group:, peer:, "
+         'here or *: write "group:Sales" or "peer:Sales"'),
+        ("[[share]]\nfrom = ['users:a']\nto = ['*']", "x:2: share[1].from: 'users:a': neither a segment nor group:"),
+        ("[[share]]\nfrom = ['group: ']\nto = ['*']", "x:2: share[1].from: 'group: ': names no group: write"),
+        ("[[share]]\nfrom = ['10.1.1.4/24']\nto = ['*']", "x:2: share[1].from: '10.1.1.4/24': has host bits set: "
+         'write "10.1.1.0/24"'),
+        ("[[share]]\nfrom = ['10.1.*.*']\nto = ['*']", "x:2: share[1].from: '10.1.*.*': only the fourth octet"),
+        ("[[share]]\nfrom = ['*']\nto = ['here',\n'group:Sales']", "x:4: share[1].to: 'group:Sales': a whole segment "
+         "hears what is announced there: name its segment; groups stand in from"),
+        ("[[share]]\nfrom = ['*']\nto = ['10.1.1.5']", "x:3: share[1].to: '10.1.1.5': a whole segment hears what is "
+         'announced there: write "10.1.1.*"'),
+        ("[[share]]\nfrom = ['*']\nto = ['*']\n\n[[share]]\nfrom = ['*']\nto = ['no']", "x:7: share[2].to: 'no': "),
+        ("share = [{from = ['*'], to = ['*']},\n{from = ['*'], to = ['no']}]", "x:1: share[2].to: 'no': "),
         # not TOML at all
         ("[relay]\n\nname 5", "x:3: not TOML: expected '=' after a key in a key/value pair"),
         ('[relay]\nname = "', "x:2: not TOML: "),
@@ -167,6 +195,33 @@ def test_a_directory_or_a_huge_file_is_one_line(tmp_path: Path) -> None:
 def test_each_mistake_is_told_with_line_key_and_remedy(text: str, said: str) -> None:
     (problem,) = problems(text)
     assert said in problem
+
+
+def test_rules_of_sharing_are_taken_over_in_their_order() -> None:
+    config = parse(
+        b"""
+        [[share]]
+        from = ["Group: Sales*", "10.1.2.3", "peer:hq"]
+        to = ["192.168.1.*", "192.168.1.*", "peer:*"]
+        allow = true
+        [[share]]
+        from = ["*"]
+        to = ["here"]
+        """,
+        "x",
+    )
+    assert config.settings("").shares == (
+        Share(("group:Sales*", "10.1.2.3/32", "peer:hq"), ("192.168.1.*", "peer:*"), allow=True),
+        Share(("*",), ("here",)),
+    )
+    assert parse(as_toml(config).encode(), "x") == config
+
+
+def test_a_rule_behind_one_that_speaks_of_everybody_is_noted() -> None:
+    text = "[[share]]\nfrom = ['*']\nto = ['*']\n[[share]]\nfrom = ['here']\nto = ['*']\nallow = true"
+    assert parse(text.encode(), "x").notes == (
+        "share[2] is never asked: share[1] decides about everybody everywhere",
+    )
 
 
 def test_a_file_in_another_charset_is_told_with_its_line() -> None:

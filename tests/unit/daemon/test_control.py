@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from camrelay.daemon import client, control
-from camrelay.daemon.answers import Configuration, Database, Sockets, Status
+from camrelay.daemon.answers import Configuration, Database, Request, Sockets, Status
 from camrelay.errors import ConfigError, ControlError, NotRunning, StartError, UsageError
 from camrelay.relay.snapshot import Snapshot, UserRow
 
@@ -309,3 +309,64 @@ def test_nonsense_from_the_daemon_is_a_control_error(tmp_path: Path, answer: byt
         connection.close()
         with pytest.raises(ControlError):
             list(lines)
+
+
+# Requests of other parts of the daemon
+
+
+async def answer_later(request: Request) -> dict[str, str]:
+    await trio.sleep(2 * control.SIGN_OF_LIFE + 1)
+    return {"peer": request.peer}
+
+
+async def refuse(request: Request) -> None:
+    raise UsageError("no such relay")
+
+
+@asynccontextmanager
+async def serving_more(path: str, may_change: frozenset[int] | None = None) -> AsyncIterator[control.Control]:
+    more = {"slow": (False, answer_later), "change": (True, refuse)}
+    made = control.Control(FakeAnswers(), may_change, more)
+    listener, _ = control.listen(path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(made.serve, listener)
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_request_that_takes_long_shows_signs_of_life(path: str) -> None:
+    async with serving_more(path), await trio.open_unix_socket(path) as stream:
+        await stream.send_all(b'{"v":1,"do":"slow","peer":"x"}\n')
+        lines = [json.loads(line) async for line in _lines(stream)]
+    assert [line.get("event") for line in lines] == [{}, {}, None]
+    assert lines[-1]["result"] == {"peer": "x"}
+    assert control.SIGN_OF_LIFE * 2 < client.PATIENCE
+
+
+async def _lines(stream: trio.SocketStream) -> AsyncIterator[bytes]:
+    rest = b""
+    async for piece in stream:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line
+
+
+@pytest.mark.real_time
+async def test_their_errors_and_limits_are_those_of_all_requests(path: str) -> None:
+    async with serving_more(path):
+        with pytest.raises(ControlError, match="no such relay") as caught:
+            await ask(path, {"do": "change"})
+        assert caught.value.exit_code == 2
+    async with serving_more(path, frozenset()) as made:
+        with pytest.raises(ControlError, match="not allowed: change is for root"):
+            await ask(path, {"do": "change"})
+    assert made.counters == {"control requests not allowed": 1}
+
+
+async def test_a_client_that_goes_while_it_waits_is_let_go(path: str) -> None:
+    async with serving_more(path) as made:
+        async with await trio.open_unix_socket(path) as stream:
+            await stream.send_all(b'{"v":1,"do":"slow"}\n')
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(3 * control.SIGN_OF_LIFE)
+    assert made.counters == {"control clients gone before their answer": 1}

@@ -9,13 +9,20 @@ import pytest
 import trio
 
 from camrelay.daemon.log import Log
-from camrelay.daemon.store import FLUSH_ROWS, LAST_NUMBER, NUMBERS_AHEAD, UNKNOWN_AGE, Store
+from camrelay.daemon.schema import UNKNOWN_AGE
+from camrelay.daemon.store import FLUSH_ROWS, LAST_NUMBER, NUMBERS_AHEAD, Store
 from camrelay.errors import StartError, StoreError
-from camrelay.relay.roster import SavedUser
+from camrelay.relay.copy import row_key
+from camrelay.relay.user import SavedUser
+from tests.rows import row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from camrelay.relay.messages import Row
+
+HQ, ANNEX = "a" * 64, "b" * 64
 
 
 class Wall:
@@ -201,7 +208,7 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "roster.db") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match=r"written by a newer camrelay \(schema 99, this one knows 2\)"):
+    with pytest.raises(StoreError, match=r"written by a newer camrelay \(schema 99, this one knows 3\)"):
         open_store(tmp_path)
     assert not list(tmp_path.glob("*damaged*"))
 
@@ -226,17 +233,185 @@ async def test_a_database_that_cannot_be_opened_at_start_is_opened_when_it_can(t
     assert list(store.load()) == [user()]
 
 
-async def test_a_roster_of_before_keys_were_kept_is_taken_over(tmp_path: Path) -> None:
+OLDER = {  # the table of users, as these versions made it
+    1: """CREATE TABLE users (
+        logon TEXT NOT NULL, host TEXT NOT NULL, datagram BLOB NOT NULL, charset TEXT NOT NULL,
+        address TEXT NOT NULL, port INTEGER NOT NULL, online INTEGER NOT NULL,
+        heard REAL NOT NULL, joined REAL NOT NULL, PRIMARY KEY (logon, host)) WITHOUT ROWID""",
+    2: """CREATE TABLE users (
+        logon TEXT NOT NULL, host TEXT NOT NULL, datagram BLOB NOT NULL, charset TEXT NOT NULL,
+        address TEXT NOT NULL, port INTEGER NOT NULL, online INTEGER NOT NULL,
+        heard REAL NOT NULL, joined REAL NOT NULL, pin BLOB NOT NULL DEFAULT x'', PRIMARY KEY (logon, host)
+        ) WITHOUT ROWID""",
+}
+PIN = b"4:10001-ab"
+
+
+def older_database(path: Path, version: int) -> SavedUser:
+    """A database as a camrelay of before wrote it; returns the user in it."""
+    known = user(heard=1.0, joined=2.0)._replace(pin=b"" if version == 1 else PIN)
+    values = (
+        *key(),
+        *known[:4],
+        1,
+        1_800_000_000.0 - 1.0,
+        1_800_000_000.0 - 2.0,
+        *([] if version == 1 else [PIN]),
+    )
+    with sqlite3.connect(path) as db:
+        db.execute(OLDER[version])
+        db.execute("CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID")
+        db.execute("INSERT INTO counters VALUES ('boot', 41)")
+        db.execute(f"INSERT INTO users VALUES ({', '.join('?' * len(values))})", values)
+        db.execute(f"PRAGMA user_version = {version}")
+    db.close()
+    return known
+
+
+@pytest.mark.parametrize("version", OLDER)
+async def test_a_roster_of_an_older_camrelay_is_taken_over(tmp_path: Path, version: int) -> None:
+    known = older_database(tmp_path / "roster.db", version)
     store = open_store(tmp_path)
-    store.save(key(), user())
-    await store.flush()
+    assert store.boot == 42
+    assert list(store.load()) == [known]
+    assert list(store.load_peers()) == []
+    store.save(key(), user()._replace(pin=b"5:10001-cd", claim=7))
+    store.told(HQ, [row()], ())
+    assert await store.flush()
     store.close()
-    with sqlite3.connect(tmp_path / "roster.db") as db:
-        db.execute("ALTER TABLE users DROP COLUMN pin")
-        db.execute("PRAGMA user_version = 1")
+    again = open_store(tmp_path)
+    assert list(again.load()) == [user()._replace(pin=b"5:10001-cd", claim=7)]
+    assert list(again.load_peers()) == [(HQ, 0.0, [row()])]
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_a_migration_that_fails_leaves_the_older_roster_as_it_was(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "roster.db"
+    known = older_database(path, version)
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE INDEX told ON users (host)")  # a name that the new table wants
     db.close()
     store = open_store(tmp_path)
-    assert list(store.load()) == [user()]
-    store.save(key(), user()._replace(pin=b"4:10001-ab"))
+    assert store.error is not None
+    assert list(store.load()) == [known], "what cannot be written may still be read"
+    assert list(store.load_peers()) == []
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (version,)
+        assert "claim" not in db.execute("SELECT sql FROM sqlite_master WHERE name = 'users'").fetchone()[0]
+        db.execute("DROP INDEX told")
+    db.close()
+    assert list(open_store(tmp_path).load()) == [known]
+
+
+# What peers told
+
+
+def others(*numbers: int, nick: str = "nick") -> list[Row]:
+    return [row(f"user{n}", f"pc{n}", f"10.2.0.{n}", nick) for n in numbers]
+
+
+async def test_what_peers_told_comes_back_with_the_age_of_the_last_word(tmp_path: Path) -> None:
+    wall = Wall()
+    store = open_store(tmp_path, wall)
+    store.told(HQ, others(1, 2), ())
+    store.told(ANNEX, others(2), ())
+    assert await store.flush()
+    wall.now += 100.0
+    store.told(HQ, others(2, nick="renamed"), [row_key(*others(1))])
+    store.told(HQ, others(3), ())
+    assert await store.flush()
+    store.close()
+    wall.now += 50.0
+    assert list(open_store(tmp_path, wall).load_peers()) == [
+        (HQ, 50.0, [*others(2, nick="renamed"), *others(3)]),
+        (ANNEX, 150.0, others(2)),
+    ]
+    assert list(open_store(tmp_path, wall).load()) == [], "they are no home users"
+
+
+async def test_a_peer_that_is_linked_is_heard_though_it_has_nothing_new(tmp_path: Path) -> None:
+    wall = Wall()
+    store = open_store(tmp_path, wall)
+    store.told(HQ, others(1), ())
     await store.flush()
-    assert [found.pin for found in store.load()] == [b"4:10001-ab"]
+    wall.now += 3600.0
+    store.peer_heard(HQ)
+    store.peer_heard(ANNEX)
+    await store.flush()
+    assert list(store.load_peers()) == [(HQ, 0.0, others(1)), (ANNEX, 0.0, [])]
+    wall.now -= 60.0
+    assert [age for _, age, _ in store.load_peers()] == [UNKNOWN_AGE] * 2, "the clock was set back"
+
+
+async def test_all_of_a_peer_is_forgotten_and_what_it_says_afterwards_is_kept(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.told(HQ, others(1, 2), ())
+    store.told(ANNEX, others(1), ())
+    await store.flush()
+    store.told(HQ, others(3), ())
+    store.forget_peer(HQ)
+    await store.flush()
+    assert list(store.load_peers()) == [(ANNEX, 0.0, others(1))]
+    store.forget_peer(ANNEX)
+    store.told(ANNEX, others(4), ())
+    await store.flush()
+    assert list(store.load_peers()) == [(ANNEX, 0.0, others(4))]
+
+
+async def test_what_peers_told_waits_while_the_disk_is_full_and_the_last_word_counts(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.told(ANNEX, others(1), ())
+    await store.flush()
+    assert store._db is not None
+    store._db.execute("PRAGMA query_only = 1")
+    store.told(HQ, others(1, 2), ())
+    store.told(ANNEX, others(2), ())
+    assert not await store.flush()
+    store.told(HQ, others(2, nick="renamed"), [row_key(*others(1))])
+    store.forget_peer(ANNEX)
+    store.told(ANNEX, others(3), ())
+    assert not await store.flush()
+    store.told(HQ, others(5), ())
+    store._db.execute("PRAGMA query_only = 0")
+    assert await store.flush()
+    assert list(store.load_peers()) == [
+        (HQ, 0.0, [*others(2, nick="renamed"), *others(5)]),
+        (ANNEX, 0.0, others(3)),
+    ]
+
+
+async def test_many_rows_of_a_peer_are_written_at_once(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.write)
+        store.told(HQ, [row(f"user{n}") for n in range(FLUSH_ROWS)], ())
+        await trio.sleep(0.001)
+        assert len(next(store.load_peers())[2]) == FLUSH_ROWS
+        assert store.counters == {"roster rows written": FLUSH_ROWS + 1}
+        nursery.cancel_scope.cancel()
+
+
+async def test_rows_that_are_not_ours_are_left_out(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.told(HQ, others(1, 2, 3), ())
+    await store.flush()
+    store.close()
+    with sqlite3.connect(store.path) as db:
+        db.execute("UPDATE told SET row = x'c1' WHERE logon = 'user1'")
+        db.execute("UPDATE told SET row = x'91a1ff' WHERE logon = 'user2'")
+    db.close()
+    assert list(open_store(tmp_path).load_peers()) == [(HQ, 0.0, others(3))]
+
+
+async def test_damage_among_what_peers_told_is_found_when_it_is_read(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.told(HQ, [row(f"user{n}") for n in range(3000)], ())
+    await store.flush()
+    store.close()
+    scribble_over(tmp_path / "roster.db")
+    again = open_store(tmp_path)
+    assert list(again.load_peers()) == []
+    assert again.counters == {"roster databases found damaged": 1}
+    again.told(HQ, others(1), ())
+    assert await again.flush()
+    assert list(again.load_peers()) == [(HQ, 0.0, others(1))]
