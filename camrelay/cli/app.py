@@ -21,6 +21,8 @@ COMMANDS = {
     "status": "Show whether it works: segments, users, drops, warnings.",
     "users": "List the users it knows, or watch them come and go.",
     "sweep": "Ask the addresses of the remote segments now.",
+    "peer": "Invite, join, list and remove the relays of a fleet.",
+    "sync": "Compare rosters with the other relays now.",
     "config": "Check, show or create the configuration file.",
     "firewall": "List what must be open between the segments.",
     "demo": "See two segments meet across a router, on this machine.",

@@ -98,6 +98,7 @@ def _print(out: Console, found: dict[str, Any]) -> None:
     if relay["master"]:
         out.line()
         _master(out, relay["master"])
+    _fleet(out, found["fleet"])
     _counters(out, found["counters"] | relay["counters"])
     for number, text in enumerate(warnings(found)):
         if not number:
@@ -111,12 +112,21 @@ def _segments(out: Console, rows: list[dict[str, Any]]) -> None:
     made = table("segment", "reached by", "online", "offline", "swept", right=("online", "offline"))
     for row in rows:
         swept = "-"
-        if row["kind"] == "remote":
+        if row["addresses"] and not row["served_by"]:
             swept = "not yet" if row["swept"] is None else f"{age(row['swept'])} ago"
             swept += f", next in {age(row['next_sweep'])}" if row["next_sweep"] is not None else ""
-        way = f"{row['interface']}, {row['address']}" if row["kind"] == "local" else "routers, sweep"
-        made.add_row(row["name"], way, str(row["online"]), str(row["offline"]), swept)
+        made.add_row(row["name"], _way(row), str(row["online"]), str(row["offline"]), swept)
     out.print(made)
+
+
+def _way(row: dict[str, Any]) -> str:
+    """How the relay reaches a segment."""
+    from camrelay.cli.show import clean
+
+    other = clean(row["served_by"] or "")
+    if row["kind"] == "local":
+        return f"{row['interface']}, {row['address']}" + (f", relay {other} announces" if other else "")
+    return f"relay {other}" if other else "routers, sweep" if row["addresses"] else "routers"
 
 
 def _master(out: Console, rows: list[dict[str, Any]]) -> None:
@@ -129,6 +139,17 @@ def _master(out: Console, rows: list[dict[str, Any]]) -> None:
         who = ", ".join(agents) or f"none: {clean(row['why'])}" if agents or row["why"] else "none"
         made.add_row(row["network"], str(row["polling"]), who, str(row["reported"]), last)
     out.print(made)
+
+
+def _fleet(out: Console, fleet: dict[str, Any]) -> None:
+    from camrelay.cli.fleetview import notes, peers_table
+    from camrelay.cli.show import clean
+
+    if fleet["peers"]:
+        out.line()
+        out.print(peers_table(fleet["peers"]))
+    for line in notes({**fleet, "problem": "", "removed_by": ""}):  # those two are warnings
+        out.print(clean(line))
 
 
 def _counters(out: Console, counters: dict[str, int]) -> None:

@@ -11,9 +11,12 @@ from camrelay.cli.options import ConfigOption, JsonOption, subcommand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from rich.table import Table
     from rich.text import Text
+
+    from camrelay.cli.seen import View
 
 app = subcommand()
 
@@ -59,6 +62,15 @@ def users(
             "--search", "-q", metavar="TEXT", help="Only with TEXT in a name, group, version or address."
         ),
     ] = "",
+    as_seen_from: Annotated[
+        str,
+        typer.Option(
+            "--as-seen-from",
+            metavar="SEGMENT",
+            help="Only who is shown in this segment (its name, network or an address in it), by the [[share]] rules"
+            " of the configuration file: they need not be in force yet.",
+        ),
+    ] = "",
     sort: Annotated[Sort, typer.Option("--sort", help="Sort by this column.")] = Sort.SEGMENT,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Show what happens from now on, until Ctrl-C.")
@@ -75,6 +87,7 @@ def users(
       camrelay users --segment '192.168.2.*' --state online
       camrelay users --search tanaka
       camrelay users --sort seen
+      camrelay users --as-seen-from 192.168.2.7
       camrelay users --json | jq -r '.[] | .address'
       camrelay users --watch
 
@@ -88,18 +101,37 @@ def users(
     from camrelay.cli.asking import answers, result
     from camrelay.cli.show import print_json
 
-    wanted = _filter(segment or [], [s.value for s in state or []], search)
+    view = _view(as_seen_from, config)
+    wanted = _filter(segment or [], [s.value for s in state or []], search, view)
     if watch:
         return _watch(answers(config, {"do": "users", "watch": True}), wanted, as_json)
-    rows = sorted(filter(wanted, result(config, {"do": "users", "watch": False})), key=_sort_key(sort))
+    everybody = result(config, {"do": "users", "watch": False})
+    rows = sorted(filter(wanted, everybody), key=_sort_key(sort))
     if as_json:
         print_json(rows)
     else:
-        _print(rows)
+        _print(rows, _hidden(everybody, view) if view else "")
     return 0 if rows else 1
 
 
-def _filter(segments: list[str], states: list[str], search: str) -> Callable[[Row], bool]:
+def _view(segment: str, config: Path | None) -> View | None:
+    if not segment:
+        return None
+    from camrelay.cli.seen import seen_from
+
+    return seen_from(segment, config)
+
+
+def _hidden(rows: list[Row], view: View) -> str:
+    """How many others are hidden, and by which rules."""
+    from collections import Counter
+
+    rules = Counter(rule for row in rows if view.lists(row) and (rule := view.hidden_by(row)))
+    by = ", ".join(f"share[{rule}]: {users}" for rule, users in sorted(rules.items()))
+    return f"; hidden from {view.name}: {rules.total()}" + (f" ({by})" if by else "")
+
+
+def _filter(segments: list[str], states: list[str], search: str, view: View | None) -> Callable[[Row], bool]:
     needle = search.casefold()
 
     def wanted(row: Row) -> bool:
@@ -110,6 +142,7 @@ def _filter(segments: list[str], states: list[str], search: str) -> Callable[[Ro
                 needle in row[k].casefold()
                 for k in ("nick", "group", "logon", "host", "address", "version", "kind")
             )
+            and (view is None or (view.lists(row) and view.hidden_by(row) is None))
         )
 
     return wanted
@@ -136,7 +169,7 @@ def _sort_key(sort: Sort) -> Callable[[Row], tuple[Any, ...]]:
     return key
 
 
-def _print(rows: list[Row]) -> None:
+def _print(rows: list[Row], more: str) -> None:
     from camrelay.cli.show import console, fits
 
     out = console()
@@ -145,7 +178,7 @@ def _print(rows: list[Row]) -> None:
         out.print(wide if fits(out, wide) else _table(rows, stacked=True))
         out.line()
     online = sum(row["state"] == "online" for row in rows)
-    out.print(f"{len(rows)} {'user' if len(rows) == 1 else 'users'}, {online} online")
+    out.print(f"{len(rows)} {'user' if len(rows) == 1 else 'users'}, {online} online{more}")
 
 
 def _table(rows: list[Row], *, stacked: bool) -> Table:

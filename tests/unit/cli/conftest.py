@@ -32,6 +32,7 @@ ROW: dict[str, Any] = {
     "joined": 3700.0,
     "last_seen": 12.0,
     "twin": None,
+    "via": None,
 }
 
 STATUS: dict[str, Any] = {
@@ -52,6 +53,7 @@ STATUS: dict[str, Any] = {
                 "addresses": 0,
                 "swept": None,
                 "next_sweep": None,
+                "served_by": None,
             },
             {
                 "name": "192.168.2.*",
@@ -63,6 +65,7 @@ STATUS: dict[str, Any] = {
                 "addresses": 254,
                 "swept": 65.0,
                 "next_sweep": 1.0,
+                "served_by": None,
             },
         ],
         "online": 5,
@@ -86,6 +89,19 @@ STATUS: dict[str, Any] = {
     "config": {"path": "/etc/camrelay/camrelay.toml", "loaded": 7500.0, "problem": None},
     "warnings": [],
     "counters": {"datagrams received": 1234, "malformed": 0},
+    "fleet": {
+        "id": "",
+        "name": "hq-1f",
+        "words": "",
+        "addresses": ["192.168.1.2:2425"],
+        "problem": "",
+        "removed_by": "",
+        "removed": None,
+        "rotating": False,
+        "awaited": [],
+        "invitations": [],
+        "peers": [],
+    },
 }
 
 

@@ -24,6 +24,21 @@ def test_a_healthy_relay_is_exit_0_and_shows_its_segments(run, daemon):
     assert "warning" not in page.out
 
 
+def test_segments_that_another_relay_serves_name_it_and_show_no_sweep(run, daemon, status):
+    local, remote = status["relay"]["segments"]
+    status["relay"]["segments"] = [
+        local | {"served_by": "hq-2"},
+        remote | {"served_by": "branch"},
+        remote | {"name": "192.168.3.0/24", "addresses": 0, "swept": None, "next_sweep": None},
+    ]
+    daemon.answers("status", status)
+    page = run("status", "--config", daemon.config)
+    assert "eth0, 192.168.1.2, relay hq-2 announces" in page.out
+    assert "relay branch" in page.out
+    assert "next in" not in page.out
+    assert "routers, sweep" not in page.out
+
+
 def test_counters_at_zero_do_not_show(run, daemon):
     assert "malformed" not in run("status", "--config", daemon.config).out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import ROW
+from conftest import ROW, STATUS
 
 ROWS = [
     ROW,
@@ -130,3 +130,102 @@ def test_watching_as_json_is_one_object_per_line(run, daemon):
     value = json.loads(line)
     assert (value["event"], value["reason"], value["user"]) == ("left", "exit", ROWS[1])
     assert "T" in value["time"]
+
+
+RULES = """
+[[share]]
+from = ["group:sales", "192.168.1.11"]
+to = ["192.168.2.*"]
+[[share]]
+from = ["192.168.2.*"]
+to = ["here"]
+"""
+ONLINE = [row | {"state": "online"} for row in ROWS]
+
+
+@pytest.fixture
+def seen_from(run, daemon):
+    """Asks with rules in the configuration file, of which the daemon need not know."""
+
+    def ask(segment, *words, rules=RULES, rows=ONLINE):
+        daemon.config.write_text(f'[relay]\ncontrol = "{daemon.path}"\n{rules}')
+        daemon.answers("users", rows)
+        return run("users", "--config", daemon.config, "--as-seen-from", segment, *words)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("segment", "seen"),
+    [
+        ("192.168.2.*", ["Anna", "Bob"]),  # own people always see one another
+        ("192.168.2.0/24", ["Anna", "Bob"]),
+        ("192.168.2.200", ["Anna", "Bob"]),
+        ("192.168.1.0/24", ["田中"]),
+        ("192.168.1.*", ["田中"]),
+        ("192.168.1.77", ["田中"]),
+        ("10.9.0.0/16", ["田中", "Anna", "Bob"]),
+        ("192.168.2.128/25", ["Anna", "Bob"]),
+        ("192.168.0.0/16", ["Bob"]),  # not one segment, so the first rule hides from all of it
+    ],
+)
+def test_a_segment_sees_whom_the_rules_of_the_file_show_there(seen_from, segment, seen):
+    assert nicks(seen_from(segment, "--json")) == seen
+
+
+def test_the_table_says_how_many_are_hidden_and_by_which_rule(seen_from):
+    page = seen_from("192.168.1.0/24")
+    assert page.code == 0
+    assert page.out.endswith("1 user, 1 online; hidden from 192.168.1.0/24: 2 (share[2]: 2)\n")
+    assert seen_from("10.9.0.0/16").out.endswith("3 users, 3 online; hidden from 10.9.0.0/16: 0\n")
+
+
+def test_filters_narrow_what_a_segment_sees(seen_from):
+    assert nicks(seen_from("192.168.2.*", "--json", "--search", "bob")) == ["Bob"]
+    page = seen_from("192.168.2.*", "--search", "tanaka")
+    assert page.code == 1
+    assert page.out == "0 users, 0 online; hidden from 192.168.2.*: 1 (share[1]: 1)\n"
+
+
+def test_neither_those_who_are_gone_nor_relays_are_shown_elsewhere(seen_from):
+    rows = [ROW, ROW | {"kind": "camrelay", "nick": "relay"}, ROW | {"state": "offline", "nick": "gone"}]
+    assert nicks(seen_from("10.9.0.0/16", "--json", rows=rows)) == ["田中"]
+    assert nicks(seen_from("192.168.1.0/24", "--json", rows=rows)) == ["田中", "relay"]
+
+
+def test_further_networks_of_a_wire_are_part_of_its_segment(seen_from):
+    rules = 'also = ["eth0=10.5.0.0/24"]\n[[share]]\nfrom = ["*"]\nto = ["10.5.0.0/24"]'
+    assert nicks(seen_from("192.168.1.0/24", "--json", rules=rules)) == ["田中"]
+    assert nicks(seen_from("10.5.0.9", "--json", rules=rules)) == ["田中"]
+
+
+@pytest.mark.parametrize("segment", ["sales", "10.77.1.2", "192.168.2.1/24"])
+def test_what_is_no_segment_is_told_with_those_that_are(seen_from, segment):
+    page = seen_from(segment)
+    assert page.code == 2
+    assert page.err == (
+        f"camrelay: {segment} is no segment, and no address in one (there: 192.168.1.0/24, 192.168.2.*)\n"
+    )
+
+
+def test_a_peers_segment_sees_none_of_ours_whom_the_peer_may_not_know_of(seen_from, daemon):
+    segments = STATUS["relay"]["segments"]
+    theirs = segments[1] | {"name": "10.7.1.0/24", "served_by": "branch"}
+    daemon.answers("status", STATUS | {"relay": STATUS["relay"] | {"segments": [*segments, theirs]}})
+    rules = '[[share]]\nfrom = ["192.168.1.*"]\nto = ["peer:branch"]\n[[share]]\nfrom = ["peer:hq"]\nto = ["10.7.1.*"]'
+    told = [
+        ROW | {"nick": nick, "home": False, "via": nick, "segment": "10.9.9.*"} for nick in ("hq", "other")
+    ]
+    rows = [*ONLINE, *told]
+    assert nicks(seen_from("10.7.1.9", "--json", rules=rules, rows=rows)) == ["other", "Anna", "Bob"]
+    assert nicks(seen_from("192.168.2.*", "--json", rules=rules, rows=rows))[-3:] == ["田中", "Anna", "Bob"]
+
+
+def test_watching_shows_what_a_segment_sees(run, daemon):
+    daemon.config.write_text(f'[relay]\ncontrol = "{daemon.path}"\n{RULES}')
+    events = [{"event": "joined", "user": row} for row in ONLINE]
+    daemon.answers("users", [], after=events)
+    page = run("users", "--config", daemon.config, "--as-seen-from", "10.9.0.0/16", "--watch", "--json")
+    assert [json.loads(line)["user"]["nick"] for line in page.out.splitlines()] == ["田中", "Anna", "Bob"]
+    page = run("users", "--config", daemon.config, "--as-seen-from", "192.168.1.5", "--watch", "--json")
+    assert [json.loads(line)["user"]["nick"] for line in page.out.splitlines()] == ["田中"]
