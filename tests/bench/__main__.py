@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from tests import netns
-from tests.bench import roster, sweep, throughput
+from tests.bench import fleet, roster, sweep, throughput
 from tests.bench.figures import Figure, machine, show
 
-PARTS = ("idle", "throughput", "roster", "sweep")
+PARTS = ("idle", "throughput", "roster", "sweep", "fleet")
 
 
 def main() -> int:
@@ -72,6 +72,8 @@ def _measure(
     if part == "roster":
         idle = before.get("idle", {}).get("memory")
         return roster.measure(roster.ROSTERS[:1] if quick else roster.ROSTERS, scratch, idle, _say)
+    if part == "fleet":
+        return fleet.measure(fleet.USERS, 1 if quick else 5, _say)
     segments = 10 if quick else sweep.SEGMENTS
     _say(f"sweep: {segments * 254:,} addresses, {segments * 254 / 150:.0f} s")
     return sweep.measure(segments, scratch / "sweep", _say)

@@ -21,7 +21,7 @@ import trio
 
 from camrelay.daemon.log import Log
 from camrelay.daemon.store import Store
-from camrelay.relay.roster import SavedUser
+from camrelay.relay.user import SavedUser
 from tests import netns
 from tests.bench.daemon import ROOT, environment, running
 from tests.bench.figures import MB, Figure
