@@ -1,4 +1,4 @@
-"""``camrelay demo``: two floors meet across a router, on this machine, for real.
+"""``camrelay demo``: two floors, or three sites, meet across a router, on this machine, for real.
 
 This process only looks for permission and starts itself again inside fresh namespaces (``--inside``); the
 demo is played and shown there.
@@ -7,7 +7,7 @@ demo is played and shown there.
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from camrelay.cli.options import ConfigOption, JsonOption, subcommand
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from camrelay.cli.demo_scene import Scene
     from camrelay.cli.demo_stage import Stage
 
 app = subcommand()
@@ -26,6 +27,10 @@ PAUSE = 1.2  # seconds after each act on a terminal: to be read, not only to be 
 @app.command()
 def demo(
     config: ConfigOption = None,
+    sites: Annotated[
+        int,
+        typer.Option("--sites", min=2, max=3, help="2: one relay for two floors. 3: three relays, a fleet."),
+    ] = 2,
     as_json: JsonOption = False,
     svg: Annotated[
         Path | None, typer.Option("--svg", hidden=True, help="Save what is shown as a picture.")
@@ -37,12 +42,14 @@ def demo(
     Everything lives in network namespaces of its own and vanishes at the end: nothing is installed, nothing
     leaves this machine, nothing is left behind. The relay is the real daemon, the router forwards packets and
     passes no broadcast, the clients are small built-in ones that list whom they hear. Takes some five
-    seconds. Needs iproute2, and root or user namespaces. Makes a configuration of its own: --config is not
-    used.
+    seconds. With --sites 3 three relays, one at each site, become a fleet by `peer invite` and `peer join`, and
+    one of them is killed and comes back: some twenty seconds. Needs iproute2, and root or user namespaces. Makes a
+    configuration of its own: --config is not used.
 
     \b
     Examples:
       camrelay demo
+      camrelay demo --sites 3
       camrelay demo --json | jq .messages
 
     \b
@@ -54,10 +61,10 @@ def demo(
     import sys
 
     if inside:
-        return _play(as_json, svg)
+        return _play_fleet(as_json, svg) if sites > 2 else _play(as_json, svg)
     from camrelay.cli import demo_lab
 
-    words = [sys.executable, "-m", "camrelay", "demo", "--inside"]
+    words = [sys.executable, "-m", "camrelay", "demo", "--inside", "--sites", str(sites)]
     if as_json:
         words.append("--json")
     if svg:
@@ -71,7 +78,6 @@ def _play(as_json: bool, svg: Path | None) -> int:
     from camrelay.cli.demo_lab import Lab
     from camrelay.cli.demo_outcome import document
     from camrelay.cli.demo_stage import Stage
-    from camrelay.cli.show import print_json
 
     out = demo_view.screen(quiet=as_json, record=bool(svg))
     out.print(demo_view.opening())
@@ -80,12 +86,40 @@ def _play(as_json: bool, svg: Path | None) -> int:
         _acts(stage, out)
     finally:
         stage.end()
-    problems = stage.outcome.problems()
     out.print(demo_view.verdict(stage.outcome, demo_view.width(out)))
+    return _end(out, stage, stage.outcome.problems(), document(stage.outcome), as_json, svg)
+
+
+def _play_fleet(as_json: bool, svg: Path | None) -> int:
+    """The same with three sites."""
+    from camrelay.cli import demo_fleet_view, demo_view
+    from camrelay.cli.demo_fleet import acts
+    from camrelay.cli.demo_fleet_outcome import document
+    from camrelay.cli.demo_fleet_stage import FleetStage
+    from camrelay.cli.demo_lab import Lab
+
+    out = demo_view.screen(quiet=as_json, record=bool(svg))
+    out.print(demo_fleet_view.opening())
+    stage = FleetStage(Lab())
+    try:
+        acts(stage, out, PAUSE)
+    finally:
+        stage.end()
+    out.print(demo_fleet_view.verdict(stage.outcome, demo_view.width(out)))
+    return _end(out, stage, stage.outcome.problems(), document(stage.outcome), as_json, svg)
+
+
+def _end(
+    out: Console, scene: Scene, problems: list[str], document: dict[str, Any], as_json: bool, svg: Path | None
+) -> int:
+    """What is left to be said or written; the exit code."""
+    from camrelay.cli import demo_view
+    from camrelay.cli.show import print_json
+
     if problems:
-        out.print("\n".join(["the relay's last words:", *stage.log()]), markup=False)
+        out.print("\n".join(["the relay's last words:", *scene.log()]), markup=False)
     if as_json:
-        print_json(document(stage.outcome))
+        print_json(document)
     if svg:
         demo_view.save(out, svg)
     return 1 if problems else 0
@@ -119,7 +153,7 @@ def _acts(stage: Stage, out: Console) -> None:
     out.print(view.heading(3, "Messages go from client to client; the relay carries none of them."))
     stage.messages()
     for one in outcome.deliveries:
-        out.print(view.delivery(one))
+        out.print(view.delivery(one, view.colour))
     stage.rest(pause)
     out.print(view.heading(4, "One client quits."))
     stage.farewell()

@@ -117,8 +117,8 @@ class Lab:
     def start(
         self, box: str, words: Sequence[str], log: Path, environment: dict[str, str]
     ) -> subprocess.Popen[bytes]:
-        """Start a program in that box, its output in ``log``."""
-        with log.open("wb") as file:
+        """Start a program in that box, its output at the end of ``log``."""
+        with log.open("ab") as file:
             return subprocess.Popen(
                 [_which("nsenter"), f"--net={NAMES / box}", *words],  # ip netns exec would mount /sys, too
                 stdin=subprocess.DEVNULL,

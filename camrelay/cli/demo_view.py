@@ -14,6 +14,7 @@ from rich.text import Text
 from camrelay.cli.demo_outcome import FLOORS, RELAY, floor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from rich.console import Console, RenderableType
@@ -111,9 +112,9 @@ def network(columns: int) -> RenderableType:
 def _floor(name: str, number: int, *, relay: bool) -> Panel:
     inside = Table.grid(padding=(0, 1))
     for person in FLOORS[name]:
-        inside.add_row(Text(person.nick, "bold"), _last(person.address), Text(SPEECH[person.manner], "dim"))
+        inside.add_row(Text(person.nick, "bold"), last(person.address), Text(SPEECH[person.manner], "dim"))
     if relay:
-        inside.add_row(Text("camrelay", "bold green"), _last(RELAY), Text("all that is added", "green"))
+        inside.add_row(Text("camrelay", "bold green"), last(RELAY), Text("all that is added", "green"))
     else:
         inside.add_row("", "", Text("nothing added here", "dim"))
     return Panel(
@@ -121,7 +122,8 @@ def _floor(name: str, number: int, *, relay: bool) -> Panel:
     )
 
 
-def _last(address: str) -> str:
+def last(address: str) -> str:
+    """The part of an address that its segment does not share."""
     return "." + address.rpartition(".")[2]
 
 
@@ -187,12 +189,12 @@ def pairs(outcome: Outcome) -> RenderableType:
     return line
 
 
-def delivery(found: Delivery) -> RenderableType:
+def delivery(found: Delivery, colour: Callable[[str], str]) -> RenderableType:
     """One message: who to whom, what, and by which addresses it and its receipt came."""
     sender, receiver = found.sender, found.receiver
     lines = Text.assemble(
-        ("   ", ""), (sender.nick, f"bold {COLOURS[floor(sender.address)]}"), " → ",
-        (receiver.nick, f"bold {COLOURS[floor(receiver.address)]}"), "   ", (f"“{found.text}”", "italic"),
+        ("   ", ""), (sender.nick, f"bold {colour(sender.address)}"), " → ",
+        (receiver.nick, f"bold {colour(receiver.address)}"), "   ", (f"“{found.text}”", "italic"),
     )  # fmt: skip
     for what, after, source, owner in (
         ("delivered", found.arrived, found.came_from, sender),
@@ -204,7 +206,7 @@ def delivery(found: Delivery) -> RenderableType:
         own = source == owner.address
         lines.append_text(Text.assemble("\n     ", ("✓", "green") if own else ("✗", "red")))
         lines.append(f" {what} after {after * 1000:.1f} ms, from ")
-        lines.append(source, COLOURS[floor(source)] if own else "red")
+        lines.append(source, colour(source) if own else "red")
         lines.append(f", {owner.nick}'s own address" if own else f", not {owner.nick}'s address")
     return lines
 
@@ -222,10 +224,7 @@ def verdict(outcome: Outcome, columns: int) -> RenderableType:
     """The end: all well, or what was not."""
     problems = outcome.problems()
     if problems:
-        return _fit(
-            Panel(Group(*(Text(f"✗ {text}") for text in problems)), border_style="red", title="failed"),
-            columns,
-        )
+        return failed(problems, columns)
     text = Text.assemble(
         ("Two floors, one relay, no setting on any client.\n", "bold"),
         (f"Took {outcome.seconds:.1f} s; nothing is left behind. ", "dim"),
@@ -233,6 +232,17 @@ def verdict(outcome: Outcome, columns: int) -> RenderableType:
         justify="center",
     )
     return _fit(Panel(text, border_style="green"), columns)
+
+
+def failed(problems: Sequence[str], columns: int) -> RenderableType:
+    """What was not well."""
+    lines = Group(*(Text(f"✗ {text}") for text in problems))
+    return _fit(Panel(lines, border_style="red", title="failed"), columns)
+
+
+def colour(address: str) -> str:
+    """Of the floor of an address."""
+    return COLOURS[floor(address)]
 
 
 def _fit(content: RenderableType, columns: int) -> RenderableType:

@@ -73,7 +73,8 @@ class Peers:
     async def run(self) -> None:
         """Until cancelled."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(self.links.run)  # before the door opens: nobody is to be told that we know no one
+            # Before the door opens: nobody is to be told that we know no one.
+            await nursery.start(self.links.run)
             nursery.start_soon(self.door.run)
             nursery.start_soon(self.desk.run)
 
