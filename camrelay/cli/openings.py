@@ -28,6 +28,8 @@ NOTES = (
     "No broadcast needs to pass a router: leave ip directed-broadcast off.",
     "UDP goes from port 2425 to port 2425 in both directions. A stateless filter must also let TCP answers"
     " back: from port 2425 to any port.",
+    "Relays of one fleet link with each other over TCP, port 2425 unless [peers] port says otherwise: open it"
+    " between the addresses of every two of them, in both directions, since either side may dial.",
     "Rules between two remote segments are needed where each has a camrelay of its own, or with"
     " between_remote = true.",
 )

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from camrelay.relay.sweep import Sweep
 
 LINKED_WITHIN = 10.0  # seconds after a start in which peers link, so that we do not sweep what they cover
+SETTLED = (
+    15.0  # seconds in which all sides notice that a relay is dead, and who is nearest takes its users over
+)
 ADOPTED = 60.0  # seconds: a dead line is known on all sides after 25, and asking takes up to 40
 
 
@@ -81,6 +84,13 @@ class Parts:
         alone = not any(realm.is_in(segment) for _, realm in realms)
         return alone and self._context.can_speak and not self._context.settings.between_remote
 
+    def name_servers(self) -> None:
+        """Who serves the segments of others, for people: ``Segment.server``."""
+        me, realms = self._settling.me, self._realms()
+        for segment in self._context.segments.claimed:
+            who = holder(segment, me, FIT, realms)
+            segment.server = self._peers[who].name if who and who in self._peers else None
+
     def swept(self) -> list[Segment]:
         """The remote segments whose addresses it is our part to ask."""
         return [] if self._holds else [s for s in self._context.segments.remote if s.served]
@@ -119,8 +129,6 @@ class Parts:
         if peer.reach is None or peer.realm is None:
             return
         new = [segments.claim(text) for text in (*peer.reach.local, *peer.reach.remote, *peer.reach.pointed)]
-        for segment in filter(None, new):
-            segment.server = peer.name
         if any(new):
             for pointed in segments.pointed:
                 for user in list(pointed.users):

@@ -7,15 +7,16 @@ number, finds what differs: on each new link and every ``sync_every``. Only part
 from __future__ import annotations
 
 import math
+from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from camrelay.relay.copy import Copy, row_key
 from camrelay.relay.messages import Changes, Digest, Marks, Reach, Row, Rows
 from camrelay.relay.outputs import PeerForgotten, PeerSaid, Tell
-from camrelay.relay.parts import ADOPTED, LINKED_WITHIN, Parts
+from camrelay.relay.parts import LINKED_WITHIN, SETTLED, Parts
 from camrelay.relay.peers import MOST_TOLD, Peer
-from camrelay.relay.publishing import Publishing
+from camrelay.relay.publishing import TOGETHER, Publishing
 from camrelay.relay.snapshot import PeerRow
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ STEP = 0.02  # seconds between two helpings of what is settled
 HELPING = 200  # users in one: some 10 ms
 LEARNED = 6.0  # seconds after a start: local clients take 4.1 s to answer, and we know who is here
 LEARNED_AT_LAST = 300.0  # if the sweep takes long, or users who were here before do not answer
+MOST_GIVEN_UP = 1_024  # users; who else left in the last moment of a relay goes with the rest of its users
 MOST_AT_ONCE = 50  # users of one message that are settled at once; more of them in helpings
 
 
@@ -56,6 +58,7 @@ class Peering:
         self._started = self._tick = now
         self._publishing = Publishing(context, peers)
         self.dirty = self._publishing.dirty  # is there anything to flush?
+        self._given_up: deque[tuple[float, Key, str]] = deque(maxlen=MOST_GIVEN_UP)  # by peers, lately
         self._planned = math.inf
         self._learned = False  # do we know who is here?
         self._pending: dict[Key, None] = {}  # users to be settled, in helpings
@@ -138,6 +141,8 @@ class Peering:
         peer.link(now)
         self.flush()  # what is known now goes with the digest
         self._publishing.say_reach(peer)
+        if not self._learned:
+            self._publishing.say_since(peer, self._started)
         self.parts.assign(now)
         self._plan()
 
@@ -148,7 +153,11 @@ class Peering:
             return
         peer.unlink(now)
         peer.leaves = now + self._context.settings.keep_users
-        peer.settles = now + ADOPTED
+        peer.settles = now + SETTLED
+        for when, key, address in self._given_up:
+            if now - when < SETTLED:  # said by another one, and perhaps not heard from this one any more
+                self._overrule(key, address)
+                self._pending[key] = None
         self._pending.update(dict.fromkeys(self._settling.contested))
         for other in self._peers.linked:  # whom another one tells of, too
             self._pending.update(dict.fromkeys(peer.copy.rows.keys() & other.copy.rows.keys()))
@@ -179,7 +188,7 @@ class Peering:
         peer.reach = Reach((), tuple(heard), (), False)
         self.parts.believe(peer, now)
         peer.leaves = now + left
-        peer.settles = now + ADOPTED
+        peer.settles = now + SETTLED
         self._plan()
 
     # -- what is told to us ------------------------------------------------------------------------------------------
@@ -218,6 +227,7 @@ class Peering:
         """What differs there is sent bucket by bucket, as fast as the link takes it."""
         self.flush()
         owed = self._publishing.of(peer).differing(marks)
+        peer.lacks = {n for n in owed if marks.marks[n] == 0}
         peer.owed.extend(n for n in owed if n not in peer.owed)
         if peer.owed:
             self.more(peer.id)
@@ -231,7 +241,13 @@ class Peering:
             return
         bucket = peer.owed.popleft()
         copy = self._publishing.of(peer)
-        self._context.emit(Tell(id_, Rows(bucket, copy.bucket(bucket))))
+        rows = copy.bucket(bucket)
+        if bucket in peer.lacks:  # nobody there can be gone: small buckets go together
+            while peer.owed and peer.owed[0] in peer.lacks and len(rows) < TOGETHER:
+                rows += copy.bucket(peer.owed.popleft())
+            self._context.emit(Tell(id_, Changes(rows, ())))
+        else:
+            self._context.emit(Tell(id_, Rows(bucket, rows)))
         if not peer.owed:
             self._context.emit(Tell(id_, copy.digest()))
 
@@ -252,9 +268,19 @@ class Peering:
             if row is not None:
                 gone.append(key)
                 self._settling.doubt(key, row, now)
+                self._overrule(key, row.address)
+                self._given_up.append((now, key, row.address))
         for row in rows:
             peer.copy.put(row)
         self._told(peer, rows, gone, now, fresh=True)
+
+    def _overrule(self, key: Key, address: str) -> None:
+        """A relay that heard this user there gave it up: the word of one that is away does not keep it."""
+        for peer in self._peers.values():
+            row = peer.copy.rows.get(key)
+            if row is not None and row.address == address and not peer.lives(key):
+                peer.copy.drop(key)
+                self._context.emit(PeerSaid(peer.id, (), (key,)))
 
     def _told(
         self, peer: Peer, rows: Sequence[Row], gone: Sequence[Key], now: float, fresh: bool = False

@@ -27,6 +27,7 @@ class Peer:
         "digest_due",
         "fresh",
         "id",
+        "lacks",
         "leaves",
         "linked",
         "name",
@@ -48,6 +49,7 @@ class Peer:
         self.reach: Reach | None = None
         self.realm: Realm | None = None
         self.owed: deque[int] = deque()  # buckets that it is still to get
+        self.lacks: set[int] = set()  # those of which it has nothing
         self.asked = False  # we sent marks, and the digest that ends the repair is to come
         self.digest_due = math.inf
         self.synced: float | None = None  # when its digest was equal to ours of it

@@ -103,6 +103,14 @@ class Publishing:
             peers = [peer for peer in self._peers.linked if self._view(peer) == view]
             self._tell(view, copy, peers, said)
 
+    def say_since(self, peer: Peer, started: float) -> None:
+        """Who came since then, to a peer whose digest has to wait."""
+        by_key = self._context.roster.by_key
+        copy = self.of(peer)
+        rows = [copy.rows[key] for key in copy.rows if (user := by_key.get(key)) and user.joined >= started]
+        for start in range(0, len(rows), TOGETHER):
+            self._context.emit(Tell(peer.id, Changes(tuple(rows[start : start + TOGETHER]), ())))
+
     def _tell(self, view: View, copy: Copy, peers: list[Peer], said: list[Said]) -> None:
         rows: list[Row] = []
         gone: list[Key] = []

@@ -310,6 +310,7 @@ class Relay:
 
     def snapshot(self, now: float) -> Snapshot:
         """The relay at this instant."""
+        self._peering.parts.name_servers()
         return view.snapshot(
             self._context,
             self._sweep,

@@ -216,7 +216,12 @@ class Rounds:
         for user in self._external_to(target.segment) if users is None else users:
             if target.state is State.OFFLINE:
                 return
-            if user.state is State.ONLINE and self._context.sharing.visible(user, target.segment):
+            here = user.segment is target.segment  # it may have moved since
+            if (
+                user.state is State.ONLINE
+                and not here
+                and self._context.sharing.visible(user, target.segment)
+            ):
                 yield self._unicast.as_user(user, target)
 
     def _signed_list(self, target: User, users: list[User] | None) -> Items:
@@ -246,7 +251,8 @@ class Rounds:
         for user in self._external_to(segment):
             if not segment.served:
                 return  # a peer does it now
-            if user.state is State.ONLINE and self._context.sharing.visible(user, segment):
+            here = user.segment is segment  # it may have moved since
+            if user.state is State.ONLINE and not here and self._context.sharing.visible(user, segment):
                 form, odd = forms_for(user, segment)
                 yield broadcast(user, form, segment, user.address)
                 for other, group in odd:

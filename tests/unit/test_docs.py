@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from camrelay.config.keys import SECTIONS, keys
+from camrelay.config.keys import LISTS, SECTIONS, keys, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,18 +126,19 @@ def test_every_counter_is_explained(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", LANGUAGES, ids=["en", "ja"])
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("section", SECTIONS | LISTS)
 def test_every_key_is_documented_with_its_default(folder: Path, section: str) -> None:
     text = (folder / "configuration.md").read_text()
     heading = re.search(rf"^## .*\b{section}\b", text, re.MULTILINE)
     assert heading, f"no section {section} in {folder.name}/configuration.md"
     table = re.split(r"^## ", text[heading.end() :], maxsplit=1, flags=re.MULTILINE)[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", table, re.MULTILINE))
-    known = keys(SECTIONS[section])
+    struct = (SECTIONS | LISTS)[section]
+    known = keys(struct)
     assert list(rows) == list(known), "keys, in the order of the file"
-    defaults = SECTIONS[section]()
+    defaults = values(struct())
     for key, about in known.items():
-        default = getattr(defaults, key)
+        default = defaults[key]
         if default not in (None, "", ()):
             assert rows[key].strip() == f"`{about.kind.write(default)}`", key
 

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from camrelay.cli import demo_fleet_outcome as fleet
 from camrelay.cli.demo_client import Client, Person
 from camrelay.cli.demo_outcome import FLOORS, MESSAGES, QUITS, Delivery, Outcome, document, floor
 from camrelay.ipmsg.command import Command
@@ -128,3 +129,79 @@ def test_the_whole_demo_brings_everybody_together():
     assert found["pairs_across_seen"] == 18
     assert all(len(one["before"]) == 2 and len(one["after"]) == 6 for one in found["lists"])
     assert found["exit_code"] == 0
+
+
+# Three sites
+
+CAST = [person for people in fleet.SITES.values() for person in people]
+
+
+def complete_fleet() -> fleet.FleetOutcome:
+    """An outcome as it should be."""
+    people = [*CAST, fleet.LATECOMER]
+    outcome = fleet.FleetOutcome({p.address: Client(p, None) for p in people})  # type: ignore[arg-type]
+    by_address = {person.address: person for person in CAST}
+    outcome.seen = dict.fromkeys(outcome.pairs(across=True), 1.0)
+    outcome.deliveries = [
+        Delivery(by_address[a], by_address[b], text, 0.1, a, 0.2, b) for a, b, text in fleet.MESSAGES
+    ]
+    sender, receiver, text = fleet.MEANWHILE
+    outcome.meanwhile = Delivery(by_address[sender], by_address[receiver], text, 0.1, sender, 0.2, receiver)
+    outcome.noticed = {name: 1.0 for name in fleet.SITES if name != fleet.DIES}
+    outcome.late = dict.fromkeys(fleet.elsewhere(), 1.0)
+    outcome.missed = dict.fromkeys(fleet.there(), 1.0)
+    outcome.exit_codes = dict.fromkeys(fleet.SITES, 0)
+    return outcome
+
+
+def test_three_sites_all_well_is_no_problem_and_ok_in_json():
+    assert complete_fleet().problems() == []
+    assert fleet.document(complete_fleet())["ok"] is True
+
+
+def test_twenty_four_pairs_are_of_different_sites():
+    outcome = complete_fleet()
+    assert len(outcome.pairs(across=True)) == 24
+    assert len(outcome.pairs(across=False)) == 6
+    assert fleet.site(fleet.QUITS) != fleet.DIES
+    assert fleet.site(fleet.LATECOMER.address) == fleet.DIES
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda o: o.seen.popitem(),
+        lambda o: o.before.update({CAST[0].address: {CAST[-1].address: None}}),
+        lambda o: o.deliveries.pop(),
+        lambda o: setattr(o.deliveries[0], "came_from", "192.168.1.2"),
+        lambda o: o.noticed.popitem(),
+        lambda o: o.too_early.append(CAST[0].address),
+        lambda o: setattr(o, "meanwhile", None),
+        lambda o: setattr(o.meanwhile, "receipt_from", ""),
+        lambda o: o.vanished.add((CAST[0].address, CAST[-1].address)),
+        lambda o: o.late.popitem(),
+        lambda o: o.missed.popitem(),
+        lambda o: o.exit_codes.update(osaka=70),
+    ],
+)
+def test_whatever_goes_wrong_with_three_sites_is_named_and_not_ok(spoil):
+    outcome = complete_fleet()
+    spoil(outcome)
+    assert outcome.problems()
+    assert fleet.document(outcome)["ok"] is False
+
+
+@pytest.mark.interop
+def test_the_demo_of_three_sites_brings_a_fleet_together_and_a_killed_relay_back():
+    done = subprocess.run(
+        [sys.executable, "-m", "camrelay", "demo", "--sites", "3", "--json"], capture_output=True, check=False
+    )
+    if b"the demo needs" in done.stderr:
+        pytest.skip(done.stderr.decode().strip())
+    found = json.loads(done.stdout)
+    assert found["problems"] == []
+    assert done.returncode == 0
+    assert found["pairs_across_seen"] == 24
+    assert [(one["inviter"], one["newcomer"]) for one in found["joins"]] == list(fleet.JOINS)
+    assert found["outage"]["vanished"] == 0
+    assert set(found["exit_codes"].values()) == {0}

@@ -165,6 +165,7 @@ class Storm:
             lost = 60.0 if number % 3 == 1 else 0.0
             if lost:
                 self.commits_lost.update(segment_of(interface.address) for interface in node.interfaces)
+                self.commits_lost.update(map(segment_of, node.settings.remote))
             node.power_cut(lost)
 
     def _cut(self, number: int) -> None:

@@ -34,7 +34,7 @@ def test_after_anything_all_rosters_are_equal(
 # Those above 5 once went wrong: a contest that nobody was told of, listeners known to a peer only, farewells when a
 # segment changed hands, two rows of one user on the disk, a user without an owner.
 @pytest.mark.parametrize(
-    "seed", [*range(6), 7, 23, 27, 36, 68, 93, 101, 110, 129, 141, 1012, 1178, 1220, 1240]
+    "seed", [*range(6), 7, 23, 27, 36, 68, 93, 101, 110, 129, 141, 1012, 1178, 1220, 1240, 2058, 2241, 2488]
 )
 def test_a_dense_storm_ends_well(seed: int) -> None:
     dense(seed)

@@ -127,7 +127,7 @@ def test_a_change_in_the_moment_of_death_is_made_good(how: str, which: str) -> N
     gone_here.exit()
     world.run(0.003)  # heard, decided, not yet told over the line
     getattr(pair, which).power_cut(lost=1.0) if how == "power_cut" else getattr(pair, which).kill()
-    pair.complete(within=26 + TAKEOVER if how == "power_cut" else TAKEOVER)
+    pair.complete(within=26 + 2 * TAKEOVER if how == "power_cut" else TAKEOVER)
     world.run(300)
     check(pair.fleet)
 

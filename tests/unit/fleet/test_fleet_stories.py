@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from camrelay.ipmsg.command import Command
-from camrelay.relay.messages import Digest, Marks, Reach, Rows
+from camrelay.relay.messages import Changes, Digest, Marks, Reach, Rows
 from tests.unit.fleet.fleet_checks import changes, check, key_of, relayed
 from tests.unit.fleet.scenes import KINDS, LATENCY, QUICK, Sites
 from tests.world import Client, Iptux, Plain, Windows
@@ -213,8 +213,8 @@ def test_a_new_link_brings_all_and_a_second_one_only_what_differs() -> None:
     sites.complete(within=80)
     kinds = {type(message) for _, a, b, message in fleet.since(begun)}
     assert Marks in kinds
-    rows = [len(message.rows) for *_, message in fleet.since(begun) if isinstance(message, Rows)]
-    assert len(rows) == 1
+    rows = [row for *_, message in fleet.since(begun) if isinstance(message, Rows | Changes) for row in message.rows]
+    assert [row.logon for row in rows] == ["logon-dora"]
     check(fleet)
 
 
