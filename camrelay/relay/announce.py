@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 MAX_DELTAS = 65_536  # changes waiting to be told by unicast, each to one group of listeners
 MOVED_WITHIN = 10.0  # Windows keeps the old address of a user for up to 7 s (clients.md section 1) ...
 REPEAT_AFTER = 8.0  # ... so what is announced within that time is said again
-LOST_WITHIN = 60.0  # seconds in which the peer that serves a segment now learns all that we know
 FAREWELL_AGAIN = 2.0  # a lost farewell would leave a ghost for good: Windows says its own twice, too
 
 
@@ -75,7 +74,7 @@ class Announcer:
         if self._unicast.mute:
             self._context.count("not announced: may not speak for others")
             return
-        self._tell(user, None, user.shares, now)
+        self._tell(user, None, user.shares)
         if self._left.within(user.address, now) or now - user.farewell < MOVED_WITHIN:
             self._repeat.append((now + REPEAT_AFTER, user))
 
@@ -104,30 +103,28 @@ class Announcer:
         sitting = self._context.roster.at.get(address)
         if user.is_relay or self._unicast.mute or (sitting is not None and not sitting.shares):
             return False
-        self._tell(user, address, shares, now)
+        self._tell(user, address, shares)
         return True
 
-    def _concerns(self, segment: Segment, leaving: str | None, shares: int, now: float) -> bool:
+    def _concerns(self, segment: Segment, leaving: str | None, shares: int) -> bool:
         """Are those of ``segment`` to hear of users of this number, from us?
 
         Where a peer serves since a moment ago it may not know who is leaving: a farewell is ours then, too.
         """
-        ours = (
-            segment.served or segment.ours_only or (leaving is not None and now - segment.lost < LOST_WITHIN)
-        )
+        ours = segment.served or segment.ours_only or (leaving is not None and segment.fading)
         if not ours:
             return False
         if shares and not self._context.sharing.sees(segment, shares):
             return False
         return leaving is None or not self._context.lists(segment, leaving)
 
-    def _tell(self, user: User, leaving: str | None, shares: int, now: float) -> None:
+    def _tell(self, user: User, leaving: str | None, shares: int) -> None:
         """Broadcast into the segments of ours, then unicast to the rest."""
         context = self._context
         home = context.segments.of(leaving) if leaving else user.segment
         others: list[Items] = []
         for segment in context.segments.local:
-            if segment is home or not self._concerns(segment, leaving, shares, now):
+            if segment is home or not self._concerns(segment, leaving, shares):
                 continue
             if not context.can_speak:
                 others.extend(
@@ -141,7 +138,7 @@ class Announcer:
         if told:
             self._pace.deltas.extend(others)
         for segment in self._remote_listeners(home):
-            if not self._concerns(segment, leaving, shares, now):
+            if not self._concerns(segment, leaving, shares):
                 continue
             told = self._visits.add(user, leaving, segment) and told
         if not told:
@@ -153,7 +150,9 @@ class Announcer:
         found = [
             s
             for s in self._context.segments.all
-            if s.interface is None and s is not home and (s.groups if s.served else s.ours_only and s.others)
+            if s.interface is None
+            and s is not home
+            and (s.groups if s.served or s.fading else s.ours_only and s.others)
         ]
         if self._unicast.speaks_from(home):
             return found
@@ -207,7 +206,7 @@ class Announcer:
         while self._repeat and self._repeat[0][0] <= now:
             _, user = self._repeat.popleft()
             if user.state is State.ONLINE:
-                self._tell(user, None, user.shares, now)
+                self._tell(user, None, user.shares)
         if now - self._step < STEP / 2:
             return
         self._step = now

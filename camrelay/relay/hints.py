@@ -47,6 +47,8 @@ class Hints:
             self._foreign.note(datagram.source)
         if read(packet).kind is Kind.CAMRELAY:
             return  # another relay sweeps: it is no user here, and asking it would make it ask us
+        if segment.told:
+            return  # a peer hears who is there, and tells us
         user = context.roster.at.get(datagram.source)
         if user is not None and packet.mode == Command.BR_ENTRY:
             user.wants_list = True

@@ -119,8 +119,9 @@ class Lists:
         """
         context = self._context
         known = address in context.roster.at and not news
-        if known or address in self._hearsay or context.segments.of(address) is None:
-            return
+        segment = context.segments.of(address)
+        if known or address in self._hearsay or segment is None or segment.told:
+            return  # in a segment that only peers know, they hear who is there
         if len(self._hearsay) >= MAX_HEARSAY:
             context.count("hearsay dropped: too much of it")
             return

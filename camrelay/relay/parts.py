@@ -24,6 +24,7 @@ LINKED_WITHIN = 10.0  # seconds after a start in which peers link, so that we do
 SETTLED = (
     15.0  # seconds in which all sides notice that a relay is dead, and who is nearest takes its users over
 )
+FADED = 60.0  # seconds in which the peer that serves a segment now learns all that we know
 ADOPTED = 60.0  # seconds: a dead line is known on all sides after 25, and asking takes up to 40
 
 
@@ -47,6 +48,7 @@ class Parts:
         self._announcer = announcer
         self._sweep = sweep
         self._until = now + LINKED_WITHIN
+        self._fading: dict[Segment, float] = {}  # until when
         self._again: dict[
             Segment, float
         ] = {}  # taken over: whoever is found there meanwhile hears it all, too
@@ -64,7 +66,8 @@ class Parts:
             if ours and not segment.served:
                 taken.append(segment)
             elif segment.served and not ours:
-                segment.lost = now
+                segment.fading = True
+                self._fading[segment] = now + FADED
             segment.served = ours
             segment.ours_only = not ours and self._tells_too(segment, realms)
             if ours and segment.others:
@@ -136,12 +139,16 @@ class Parts:
 
     def next_due(self) -> float:
         """When there is something to do."""
-        return min(self._until if self._holds else math.inf, *self._again.values(), math.inf)
+        due = min(*self._again.values(), *self._fading.values(), math.inf, math.inf)
+        return min(due, self._until) if self._holds else due
 
     def tick(self, now: float) -> None:
         """Whatever is due."""
         for segment in [one for one, due in self._again.items() if now >= due]:
             del self._again[segment]
             self._announcer.rounds.take_over([segment])
+        for segment in [one for one, due in self._fading.items() if now >= due]:
+            del self._fading[segment]
+            segment.fading = False
         if self._holds and now >= self._until:
             self.assign(now)

@@ -343,14 +343,15 @@ class Peering:
         """Whatever is due."""
         if not self._peers and not self._pending:
             return
-        for peer in self._peers.values():
-            if now >= peer.digest_due:
-                self._say_if_learned(peer, now)
-            if now >= peer.settles:
-                self._settle_down(peer)
-            if now >= peer.leaves:
-                self._forget(peer)
-        self._plan()
+        if now >= self._planned:
+            for peer in self._peers.values():
+                if now >= peer.digest_due:
+                    self._say_if_learned(peer, now)
+                if now >= peer.settles:
+                    self._settle_down(peer)
+                if now >= peer.leaves:
+                    self._forget(peer)
+            self._plan()
         self._get_ready(now)
         self._settling.expire(now)
         self.parts.tick(now)

@@ -26,7 +26,6 @@ MAX_PIECES = 2_048
 MAX_CLAIMED = 8_192  # segments that peers claim, in all
 EVERYBODY = "255.255.255.255"
 
-NEVER = -1e9  # a time before every other
 OCTETS = 0xFFFFFF00  # the mask of a wildcard: the fourth octet is free
 _OCTET = {str(octet): octet for octet in range(256)}
 
@@ -39,10 +38,10 @@ class Segment:
 
     __slots__ = (
         "addresses",
+        "fading",
         "groups",
         "indexes",
         "interface",
-        "lost",
         "name",
         "network",
         "others",
@@ -68,7 +67,7 @@ class Segment:
         self.ours_only = (
             False  # do we tell those here of the users of our own segments, and a peer of all others?
         )
-        self.lost = NEVER  # when it was served by us the last time
+        self.fading = False  # did we serve it until a moment ago? Then farewells are still ours, too
         self.told = False
         # The kernel's indexes of our interfaces here: one, or two where cable and Wi-Fi share a network.
         self.indexes: set[int] = {interface.index} if interface else set()

@@ -88,7 +88,9 @@ class Unicast:
         """What ``listener``, beyond our routers, is to hear."""
         home = listener.segment
         if not self.serves(listener):
-            return
+            if not (home.fading and listener.home):
+                return
+            news = [one for one in news if one.leaving]
         if self._signing.serves(listener):
             for some in together(one for one in news if self.concerns(home, one)):
                 yield from self.frames(listener, partial(self._signing.changes, some, home))

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from tests import netns
-from tests.bench import fleet, roster, sweep, throughput
+from tests.bench import fleet, fleet_world, roster, sweep, throughput
 from tests.bench.figures import Figure, machine, show
 
-PARTS = ("idle", "throughput", "roster", "sweep", "fleet")
+PARTS = ("idle", "throughput", "roster", "sweep", "fleet", "mesh")
 
 
 def main() -> int:
@@ -74,6 +74,9 @@ def _measure(
         return roster.measure(roster.ROSTERS[:1] if quick else roster.ROSTERS, scratch, idle, _say)
     if part == "fleet":
         return fleet.measure(fleet.USERS, 1 if quick else 5, _say)
+    if part == "mesh":
+        found = fleet_world.measure(100 if quick else 1000, say=_say)
+        return fleet_world.figures(found), found
     segments = 10 if quick else sweep.SEGMENTS
     _say(f"sweep: {segments * 254:,} addresses, {segments * 254 / 150:.0f} s")
     return sweep.measure(segments, scratch / "sweep", _say)

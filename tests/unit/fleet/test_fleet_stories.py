@@ -213,7 +213,12 @@ def test_a_new_link_brings_all_and_a_second_one_only_what_differs() -> None:
     sites.complete(within=80)
     kinds = {type(message) for _, a, b, message in fleet.since(begun)}
     assert Marks in kinds
-    rows = [row for *_, message in fleet.since(begun) if isinstance(message, Rows | Changes) for row in message.rows]
+    rows = [
+        row
+        for *_, message in fleet.since(begun)
+        if isinstance(message, Rows | Changes)
+        for row in message.rows
+    ]
     assert [row.logon for row in rows] == ["logon-dora"]
     check(fleet)
 
