@@ -7,7 +7,6 @@ number, finds what differs: on each new link and every ``sync_every``. Only part
 from __future__ import annotations
 
 import math
-from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -58,7 +57,7 @@ class Peering:
         self._started = self._tick = now
         self._publishing = Publishing(context, peers)
         self.dirty = self._publishing.dirty  # is there anything to flush?
-        self._given_up: deque[tuple[float, Key, str]] = deque(maxlen=MOST_GIVEN_UP)  # by peers, lately
+        self._given_up: dict[tuple[Key, str], float] = {}  # who, where: when a peer said so last
         self._planned = math.inf
         self._learned = False  # do we know who is here?
         self._pending: dict[Key, None] = {}  # users to be settled, in helpings
@@ -154,7 +153,7 @@ class Peering:
         peer.unlink(now)
         peer.leaves = now + self._context.settings.keep_users
         peer.settles = now + SETTLED
-        for when, key, address in self._given_up:
+        for (key, address), when in self._given_up.items():
             if now - when < SETTLED:  # said by another one, and perhaps not heard from this one any more
                 self._overrule(key, address)
                 self._pending[key] = None
@@ -269,10 +268,17 @@ class Peering:
                 gone.append(key)
                 self._settling.doubt(key, row, now)
                 self._overrule(key, row.address)
-                self._given_up.append((now, key, row.address))
+                self._give_up(key, row.address, now)
         for row in rows:
             peer.copy.put(row)
         self._told(peer, rows, gone, now, fresh=True)
+
+    def _give_up(self, key: Key, address: str, now: float) -> None:
+        """Remember it for a while: the latest last."""
+        self._given_up.pop((key, address), None)
+        self._given_up[key, address] = now
+        if len(self._given_up) > MOST_GIVEN_UP:
+            del self._given_up[next(iter(self._given_up))]
 
     def _overrule(self, key: Key, address: str) -> None:
         """A relay that heard this user there gave it up: the word of one that is away does not keep it."""
@@ -289,6 +295,8 @@ class Peering:
             return
         self._context.emit(PeerSaid(peer.id, tuple(rows), tuple(gone)))
         keys = dict.fromkeys([*gone, *map(row_key, rows)])
+        for row in rows if self._given_up else ():
+            self._given_up.pop((row_key(row), row.address), None)  # there again
         if not peer.confirmed:
             peer.fresh.update(keys)
         if self._pending or len(keys) > MOST_AT_ONCE:

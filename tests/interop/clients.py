@@ -59,6 +59,10 @@ class Client:
         return self
 
     @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    @property
     def started(self) -> float:
         """When it began to speak (CLOCK_MONOTONIC)."""
         return float(next(event["at"] for event in self.heard if event["event"] == "starting"))

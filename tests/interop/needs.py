@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from tests import netns
 
+from . import badline
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -67,7 +69,9 @@ def _install(packages: list[str]) -> str:
 
 CHECKS: dict[str, Callable[[], str | None]] = {
     "network": _network,
+    "bad_lines": lambda: _network() or badline.lacks(),
     "iptux": _engine,
+    "fleet": _engine,
     "ipymessenger": _ipymessenger,
     "iptux_window": _window,
 }

@@ -40,16 +40,18 @@ class RelayBox:
         relay: Sequence[str] = (),
         remote: Sequence[str] = (),
         users: Sequence[str] = (),
+        peers: Sequence[str] = (),
     ) -> None:
-        """Serves all interfaces of the box. ``relay``, ``remote``, ``users``: more lines there."""
+        """Serves all interfaces of the box. ``relay``, ``remote``, ``users``, ``peers``: more lines there."""
         self.box = box
         self.address = box.address
         self.folder = Path(tempfile.mkdtemp(prefix="cri-relay-"))
+        self.state = self.folder / "state"
         self.control = self.folder / "control.sock"
         self.log = self.folder / "log"
         self.config = self.folder / "camrelay.toml"
         self._process: subprocess.Popen[bytes] | None = None
-        self.configure(segments=segments, relay=relay, remote=remote, users=users)
+        self.configure(segments=segments, relay=relay, remote=remote, users=users, peers=peers)
 
     def configure(
         self,
@@ -58,12 +60,13 @@ class RelayBox:
         relay: Sequence[str] = (),
         remote: Sequence[str] = (),
         users: Sequence[str] = (),
+        peers: Sequence[str] = (),
     ) -> None:
         lines = [
             "[relay]",
             f'name = "{self.box.name}"',
             f"interfaces = {_toml(self.box.interfaces)}",
-            f'state = "{self.folder / "state"}"',
+            f'state = "{self.state}"',
             f'control = "{self.control}"',
             *relay,
             "[remote]",
@@ -71,6 +74,7 @@ class RelayBox:
             *remote,
             "[users]",
             *users,
+            *(("[peers]", *peers) if peers else ()),
         ]
         self.config.write_text("\n".join(lines) + "\n")
 
@@ -87,6 +91,15 @@ class RelayBox:
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
         return at
+
+    def reload(self) -> None:
+        """SIGHUP, and until the configuration that was written since is in force."""
+        assert self._process is not None
+        at = time.monotonic()
+        self._process.send_signal(signal.SIGHUP)
+        wait_until(
+            lambda: self.status()["config"]["loaded"] < time.monotonic() - at, READY, f"{self!r} has reloaded"
+        )
 
     def ready(self) -> RelayBox:
         wait_until(self._answers, READY, f"{self!r} answers at its control socket; its log: {self.tail()}")
@@ -109,8 +122,9 @@ class RelayBox:
         return client.result(self.control, {"v": 1, "do": what, **more})
 
     def users(self) -> dict[str, dict[str, Any]]:
-        """The roster by address, as ``camrelay users --json`` shows it."""
-        return {user["address"]: user for user in self.ask("users", watch=False)}
+        """The roster by address, as ``camrelay users --json`` shows it; of several at one, who is online."""
+        users = sorted(self.ask("users", watch=False), key=lambda user: user["state"] == "online")
+        return {user["address"]: user for user in users}
 
     def online(self) -> set[str]:
         return {address for address, user in self.users().items() if user["state"] == "online"}
@@ -134,6 +148,21 @@ class RelayBox:
         ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
         assert ran.returncode == 0, f"{words}: exit code {ran.returncode}: {ran.stderr}"
         return ran.stdout
+
+    def invite(self) -> Path:
+        """``camrelay peer invite``: a file with the token, as somebody would carry it to the new box."""
+        words = self.command_line("peer", "invite").split()
+        path = self.folder / "token"
+        path.write_text(next(word for word in words if word.startswith("camrelay1-")) + "\n")
+        return path
+
+    def join(self, token: Path) -> str:
+        """``camrelay peer join``: what it prints."""
+        return self.command_line("peer", "join", "--token-file", str(token))
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def kill(self) -> float:
         """kill -9."""

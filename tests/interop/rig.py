@@ -117,7 +117,7 @@ class Network:
 
     def __init__(self, rp_filter: int) -> None:
         self.rp_filter = rp_filter
-        _remove_leftovers()
+        remove_leftovers(PREFIX)
         with ExitStack() as stack:
             switches = dict(zip(WIRES, stack.enter_context(namespaces(PREFIX, *WIRES)), strict=True))
             boxes = stack.enter_context(namespaces(PREFIX, *BOXES))
@@ -161,9 +161,9 @@ class Network:
             box.namespace.ip("neigh", "flush", "all")
 
 
-def _remove_leftovers() -> None:
+def remove_leftovers(prefix: str) -> None:
     """Namespaces of a test run that was killed; those of a running one stay."""
-    for path in Path("/run/netns").glob(f"{PREFIX}-*"):
+    for path in Path("/run/netns").glob(f"{prefix}-*"):
         pid = path.name.split("-")[1]
         if pid.isdigit() and not Path("/proc", pid).exists():
             subprocess.run(["ip", "netns", "delete", path.name], check=False)

@@ -227,3 +227,19 @@ def test_every_kind_of_client_sees_the_absent_ones_go_and_return(kind: type[Clie
     sites.fleet.heal()
     sites.complete(within=90)
     check(sites.fleet)
+
+
+def test_who_left_and_is_back_gets_no_farewell_when_its_relay_dies_at_once() -> None:
+    sites = Sites()
+    home, carol = sites.relay(2), sites.clients[1][0]
+    carol.exit()
+    sites.world.run(4)  # its farewell is said, and said again
+    carol.start()
+    sites.world.run(2)
+    begun = sites.world.now
+    home.kill()
+    sites.world.run(8)
+    home.restart()
+    sites.world.run(60)
+    assert not [s for s in sites.world.since(begun) if s.announces and s.mode == Command.BR_EXIT]
+    check(sites.fleet)
