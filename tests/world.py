@@ -13,7 +13,7 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from camrelay.relay.outputs import Connect, Datagram, Event, Interface, Output, Transmit
+from camrelay.relay.outputs import Connect, Datagram, Event, Interface, Output, Tell, Transmit
 from camrelay.relay.relay import Relay
 from camrelay.relay.rules import Settings
 from tests.scripted import (
@@ -156,6 +156,7 @@ class RelayNode:
             if isinstance(output, Connect):
                 self.connect(output)
                 continue
+            assert not isinstance(output, Tell), "a relay of a fleet is a FleetNode"
             if not isinstance(output, Transmit):
                 self.events.append((self.world.now, output))
                 continue
