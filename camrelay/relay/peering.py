@@ -10,10 +10,11 @@ import math
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from camrelay.relay.copy import Copy, row_key
+from camrelay.relay.absence import Absence
+from camrelay.relay.copy import row_key
 from camrelay.relay.messages import Changes, Digest, Marks, Reach, Row, Rows
-from camrelay.relay.outputs import PeerForgotten, PeerSaid, Tell
-from camrelay.relay.parts import LINKED_WITHIN, SETTLED, Parts
+from camrelay.relay.outputs import PeerSaid, Tell
+from camrelay.relay.parts import LINKED_WITHIN, Parts
 from camrelay.relay.peers import MOST_TOLD, Peer
 from camrelay.relay.publishing import TOGETHER, Publishing
 from camrelay.relay.snapshot import PeerRow
@@ -33,7 +34,7 @@ STEP = 0.02  # seconds between two helpings of what is settled
 HELPING = 200  # users in one: some 10 ms
 LEARNED = 6.0  # seconds after a start: local clients take 4.1 s to answer, and we know who is here
 LEARNED_AT_LAST = 300.0  # if the sweep takes long, or users who were here before do not answer
-MOST_GIVEN_UP = 1_024  # users; who else left in the last moment of a relay goes with the rest of its users
+REPAIRED = 5.0  # seconds after our marks in which a digest that differs shows that the repair failed
 MOST_AT_ONCE = 50  # users of one message that are settled at once; more of them in helpings
 
 
@@ -57,11 +58,11 @@ class Peering:
         self._started = self._tick = now
         self._publishing = Publishing(context, peers)
         self.dirty = self._publishing.dirty  # is there anything to flush?
-        self._given_up: dict[tuple[Key, str], float] = {}  # who, where: when a peer said so last
         self._planned = math.inf
         self._learned = False  # do we know who is here?
         self._pending: dict[Key, None] = {}  # users to be settled, in helpings
         self.parts = Parts(context, peers, self._publishing, settling, announcer, sweep, now)
+        self._absence = Absence(context, peers, self.parts, settling, self._pending)
         self._handle: dict[type, Callable[..., None]] = {
             Reach: self._reach,
             Digest: self._digest,
@@ -82,7 +83,7 @@ class Peering:
                 peer.name = name
                 self._pending.update(dict.fromkeys(peer.copy.rows))
         for peer in [peer for id_, peer in self._peers.items() if id_ not in members]:
-            self._forget(peer)
+            self._absence.forget(peer)
             del self._peers[peer.id]
         self._publishing.enlist()
         self.parts.assign(now)
@@ -105,28 +106,10 @@ class Peering:
             return
         synced = all(peer.synced is not None for peer in self._peers.values())
         if synced or now >= self._started + LINKED_WITHIN:
-            for peer in self._peers.values():
-                if peer.stale and not peer.linked and peer.leaves > now:
-                    peer.stale = False  # it stays away: what it told lately counts
-                    self._pending.update(dict.fromkeys(peer.copy.rows))
+            self._absence.accept(now)
             self._publishing.ready = True
             self._publishing.say_reach()
             self.parts.assign(now)
-
-    def _settle_down(self, peer: Peer) -> None:
-        """A peer stays away. Whom a live relay would hear, and does not, is gone; the others are kept for longer."""
-        peer.settles = math.inf
-        heard: dict[str, bool] = {}  # by /24
-        gone = []
-        for key, row in list(peer.copy.rows.items()):
-            front = row.address.rpartition(".")[0]
-            if front not in heard:
-                heard[front] = self.parts.live(row.address)
-            if heard[front]:
-                peer.copy.drop(key)
-                gone.append(key)
-        self._pending.update(dict.fromkeys(gone))
-        self._context.emit(PeerSaid(peer.id, (), tuple(gone)))
 
     def flush(self) -> None:
         """What was decided is told."""
@@ -150,45 +133,16 @@ class Peering:
         peer = self._peers.get(id_)
         if peer is None or not peer.linked:
             return
-        peer.unlink(now)
-        peer.leaves = now + self._context.settings.keep_users
-        peer.settles = now + SETTLED
-        for (key, address), when in self._given_up.items():
-            if now - when < SETTLED:  # said by another one, and perhaps not heard from this one any more
-                self._overrule(key, address)
-                self._pending[key] = None
-        self._pending.update(dict.fromkeys(self._settling.contested))
-        for other in self._peers.linked:  # whom another one tells of, too
-            self._pending.update(dict.fromkeys(peer.copy.rows.keys() & other.copy.rows.keys()))
+        self._absence.begin(peer, now)
         self.parts.assign(now)
         self._plan()
 
-    def _forget(self, peer: Peer) -> None:
-        """Nothing that it told counts any more."""
-        self._pending.update(dict.fromkeys(peer.copy.rows))
-        peer.copy = Copy()
-        peer.leaves = peer.settles = math.inf
-        peer.linked = peer.stale = False
-        self._context.emit(PeerForgotten(peer.id))
-
     def restore(self, id_: RelayId, rows: Iterable[Row], age: float, now: float) -> None:
-        """Who was told before a restart. Where the peer hears users, its rows say; that they are still there, its
-        digest, or the time in which it did not link.
-        """
+        """Who was told before a restart, ``age`` seconds ago."""
         peer = self._peers.get(id_)
-        if peer is None:
-            return
-        for row in islice(rows, MOST_TOLD):
-            peer.copy.put(row)
-            self._settling.remembered.setdefault(row_key(row), {})[row.address] = row
-        left = max(LINKED_WITHIN, self._context.settings.keep_users - age)
-        peer.stale = True
-        heard = {row.address.rpartition(".")[0] + ".*": None for row in peer.copy.rows.values()}
-        peer.reach = Reach((), tuple(heard), (), False)
-        self.parts.believe(peer, now)
-        peer.leaves = now + left
-        peer.settles = now + SETTLED
-        self._plan()
+        if peer is not None:
+            self._absence.restore(peer, rows, age, now)
+            self._plan()
 
     # -- what is told to us ------------------------------------------------------------------------------------------
 
@@ -201,29 +155,36 @@ class Peering:
         self._handle[type(message)](peer, message, now)
 
     def _reach(self, peer: Peer, reach: Reach, now: float) -> None:
+        if reach == peer.reach and peer.realm is not None:
+            return
         peer.reach = reach
         self.parts.believe(peer, now)
         self._pending.update(dict.fromkeys(peer.copy.rows))
 
     def _digest(self, peer: Peer, digest: Digest, now: float) -> None:
         if digest == peer.copy.digest():
-            peer.asked = False
+            peer.asked = -math.inf
             peer.synced = now
             if not peer.confirmed:
                 peer.confirmed, peer.stale = True, False
                 self._pending.update(dict.fromkeys(peer.copy.rows))
                 peer.fresh.clear()
                 self._get_ready(now)
-        elif not peer.asked:
-            peer.asked = True
+        elif now - peer.asked >= REPAIRED:
+            peer.asked = now
             self._context.count("digests of peers that differed")
             self._context.emit(Tell(peer.id, peer.copy.marks()))
         else:
-            peer.asked = False  # next time
             self._context.count("digests of peers that differ after a repair")
 
     def _marks(self, peer: Peer, marks: Marks, now: float) -> None:
-        """What differs there is sent bucket by bucket, as fast as the link takes it."""
+        """What differs there is sent bucket by bucket, as fast as the link takes it.
+
+        Not before we know who is here: our digest will say so then. And not all the time.
+        """
+        if now - peer.repaired < REPAIRED / 5 or not (self._learned or self._has_learned(now)):
+            return
+        peer.repaired = now
         self.flush()
         owed = self._publishing.of(peer).differing(marks)
         peer.lacks = {n for n in owed if marks.marks[n] == 0}
@@ -267,26 +228,10 @@ class Peering:
             if row is not None:
                 gone.append(key)
                 self._settling.doubt(key, row, now)
-                self._overrule(key, row.address)
-                self._give_up(key, row.address, now)
+                self._absence.given_up(key, row.address, now)
         for row in rows:
             peer.copy.put(row)
         self._told(peer, rows, gone, now, fresh=True)
-
-    def _give_up(self, key: Key, address: str, now: float) -> None:
-        """Remember it for a while: the latest last."""
-        self._given_up.pop((key, address), None)
-        self._given_up[key, address] = now
-        if len(self._given_up) > MOST_GIVEN_UP:
-            del self._given_up[next(iter(self._given_up))]
-
-    def _overrule(self, key: Key, address: str) -> None:
-        """A relay that heard this user there gave it up: the word of one that is away does not keep it."""
-        for peer in self._peers.values():
-            row = peer.copy.rows.get(key)
-            if row is not None and row.address == address and not peer.lives(key):
-                peer.copy.drop(key)
-                self._context.emit(PeerSaid(peer.id, (), (key,)))
 
     def _told(
         self, peer: Peer, rows: Sequence[Row], gone: Sequence[Key], now: float, fresh: bool = False
@@ -295,8 +240,7 @@ class Peering:
             return
         self._context.emit(PeerSaid(peer.id, tuple(rows), tuple(gone)))
         keys = dict.fromkeys([*gone, *map(row_key, rows)])
-        for row in rows if self._given_up else ():
-            self._given_up.pop((row_key(row), row.address), None)  # there again
+        self._absence.back(rows)
         if not peer.confirmed:
             peer.fresh.update(keys)
         if self._pending or len(keys) > MOST_AT_ONCE:
@@ -312,7 +256,7 @@ class Peering:
         for peer in self._peers.linked:
             if not peers or peer.id in peers:
                 peer.digest_due = now
-                peer.asked = True
+                peer.asked = now
                 self._context.emit(Tell(peer.id, peer.copy.marks()))
         self._plan()
 
@@ -355,10 +299,7 @@ class Peering:
             for peer in self._peers.values():
                 if now >= peer.digest_due:
                     self._say_if_learned(peer, now)
-                if now >= peer.settles:
-                    self._settle_down(peer)
-                if now >= peer.leaves:
-                    self._forget(peer)
+                self._absence.go_on(peer, now)
             self._plan()
         self._get_ready(now)
         self._settling.expire(now)

@@ -34,6 +34,7 @@ class Peer:
         "owed",
         "reach",
         "realm",
+        "repaired",
         "settles",
         "since",
         "stale",
@@ -50,7 +51,8 @@ class Peer:
         self.realm: Realm | None = None
         self.owed: deque[int] = deque()  # buckets that it is still to get
         self.lacks: set[int] = set()  # those of which it has nothing
-        self.asked = False  # we sent marks, and the digest that ends the repair is to come
+        self.asked = -math.inf  # when we sent marks; the digest that ends the repair is to come
+        self.repaired = -math.inf  # when it sent marks
         self.digest_due = math.inf
         self.synced: float | None = None  # when its digest was equal to ours of it
         self.confirmed = False  # was it, on this link? What we have of before may be long over
@@ -73,7 +75,8 @@ class Peer:
 
     def link(self, now: float) -> None:
         """There is a link, and nothing was said on it yet."""
-        self.linked, self.since, self.asked, self.synced = True, now, False, None
+        self.linked, self.since, self.synced = True, now, None
+        self.asked = self.repaired = -math.inf
         self.confirmed = False
         self.leaves = self.settles = math.inf
         self.owed.clear()
