@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from camrelay.relay.settling import Settling
     from camrelay.relay.user import Key
 
-SETTLED = (
-    15.0  # seconds in which all sides notice that a relay is dead, and who is nearest takes its users over
-)
+SETTLED = 15.0  # seconds: all sides notice that a relay is dead, and who is nearest takes its users over
 MOST_GIVEN_UP = 1_024  # users; who else left in the last moment of a relay goes with the rest of its users
 
 

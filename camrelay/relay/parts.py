@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from camrelay.relay.sweep import Sweep
 
 LINKED_WITHIN = 10.0  # seconds after a start in which peers link, so that we do not sweep what they cover
-SETTLED = (
-    15.0  # seconds in which all sides notice that a relay is dead, and who is nearest takes its users over
-)
 FADED = 60.0  # seconds in which the peer that serves a segment now learns all that we know
 ADOPTED = 60.0  # seconds: a dead line is known on all sides after 25, and asking takes up to 40
 
