@@ -37,6 +37,7 @@ class Absence:
         self._parts = parts
         self._settling = settling
         self._pending = pending
+        self._accepts = False  # is the time over in which peers were to link after our restart?
         self._given_up: dict[tuple[Key, str], float] = {}  # who, where: when a peer said so last
 
     def begin(self, peer: Peer, now: float) -> None:
@@ -49,6 +50,8 @@ class Absence:
                 self._overrule(key, address)
                 self._pending[key] = None
         self._pending.update(dict.fromkeys(self._settling.contested))
+        if self._accepts:
+            self._accept(peer)
         for other in self._peers.linked:  # whom another one tells of, too
             self._pending.update(dict.fromkeys(peer.copy.rows.keys() & other.copy.rows.keys()))
 
@@ -80,6 +83,7 @@ class Absence:
         peer.copy = Copy()
         peer.leaves = peer.settles = math.inf
         peer.linked = peer.stale = False
+        peer.sure.clear()
         self._context.emit(PeerForgotten(peer.id))
 
     # -- what others say meanwhile -------------------------------------------------------------------------------
@@ -121,7 +125,13 @@ class Absence:
 
     def accept(self, now: float) -> None:
         """Who did not link in time stays away: what it told lately counts."""
+        self._accepts = True
         for peer in self._peers.values():
-            if peer.stale and not peer.linked and peer.leaves > now:
-                peer.stale = False
-                self._pending.update(dict.fromkeys(peer.copy.rows))
+            if not peer.linked and peer.leaves > now:
+                self._accept(peer)
+
+    def _accept(self, peer: Peer) -> None:
+        if peer.stale:
+            peer.stale = False
+            peer.sure.clear()
+            self._pending.update(dict.fromkeys(peer.copy.rows))

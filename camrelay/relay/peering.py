@@ -169,6 +169,7 @@ class Peering:
                 peer.confirmed, peer.stale = True, False
                 self._pending.update(dict.fromkeys(peer.copy.rows))
                 peer.fresh.clear()
+                peer.sure.clear()
                 self._get_ready(now)
         elif now - peer.asked >= REPAIRED:
             peer.asked = now
@@ -243,6 +244,8 @@ class Peering:
         self._absence.back(rows)
         if not peer.confirmed:
             peer.fresh.update(keys)
+        if peer.stale:
+            peer.sure.update(keys)
         if self._pending or len(keys) > MOST_AT_ONCE:
             self._pending.update(keys)
             return

@@ -38,6 +38,7 @@ class Peer:
         "settles",
         "since",
         "stale",
+        "sure",
         "synced",
     )
 
@@ -59,7 +60,10 @@ class Peer:
         self.fresh: set[Key] = set()  # of whom it told on this link, as long as it is not confirmed
         self.settles = math.inf  # away: when those go whom a live relay would hear
         self.leaves = math.inf  # away: when all of its users go
-        self.stale = False  # what we have of it is of long ago, and counts only when it was compared
+        self.stale = (
+            False  # what we have of it is of before our restart, and counts only when it was compared
+        )
+        self.sure: set[Key] = set()  # but for these, of whom it told since
 
     def tells(self, row: Row) -> bool:
         """Is this of a user where the peer can hear one?"""
@@ -70,8 +74,8 @@ class Peer:
         return self.linked and (self.confirmed or key in self.fresh)
 
     def unsure(self, key: Key) -> bool:
-        """Is what we have of this user of so long ago that it does not count?"""
-        return self.stale and key not in self.fresh
+        """Is what we have of this user of before our restart, and was not confirmed since?"""
+        return self.stale and key not in self.sure
 
     def link(self, now: float) -> None:
         """There is a link, and nothing was said on it yet."""

@@ -87,6 +87,8 @@ class Settling:
         elif user.home:
             if told is not None and told.live:
                 self._compare(user, told, now)
+        elif told is None and self._peers.unsure(key):
+            return  # the digest will tell
         elif told is None or (user.candidate is not None and not told.live):
             self._registrar.left(user, "exit" if told is None else "away", now)
         elif told.row.address != user.address:

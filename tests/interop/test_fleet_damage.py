@@ -36,7 +36,7 @@ def test_kill_in_the_middle_of_a_sync(fleet: Fleet, measure: Measure, victim: st
 
     fleet["r2"].kill()
     crowd.rename()
-    fleet.sites.lines["2"].set(rate=64e3, delay=0.05)
+    fleet.sites.lines["2"].set(rate=32e3, delay=0.05)
     fleet["r2"].start()
     fleet["r2"].ready()
     wait_until(lambda: fleet.peers("r2")["r1"]["received"] > SOME, 15, "r1 tells r2")

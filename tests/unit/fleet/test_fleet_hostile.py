@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from camrelay.ipmsg.command import Command
 from camrelay.relay.messages import Changes, Digest, Marks, Reach, Row, Rows
 from camrelay.relay.outputs import Tell, Transmit
 from camrelay.relay.peers import MOST_TOLD
@@ -14,7 +15,7 @@ from tests.unit.relay.invariants import misplaced
 from tests.world import Plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from camrelay.relay.messages import PeerMessage
     from camrelay.relay.outputs import Output
@@ -27,6 +28,12 @@ AT_ONCE = 4_096  # rows of one message at the most
 class Dumb(FleetNode):
     """What it says to its peer is nobody's business here."""
 
+    remembered: tuple[Row, ...] = ()
+
+    def enlist(self) -> None:
+        self.act(self.relay.enlist(self.id, {EVIL: "evil"}, self.clock))
+        self.relay.restore_peer(EVIL, self.remembered, 30.0, self.clock)
+
     def act(self, outputs: list[Output]) -> None:
         super().act([output for output in outputs if not isinstance(output, Tell)])
 
@@ -34,17 +41,17 @@ class Dumb(FleetNode):
 class Victim:
     """A relay with one client, and a link to a peer that says what the test wants."""
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: Iterable[Row] = (), settled: float = 20.0) -> None:
         fleet = Fleet(kind=Dumb)
         self.world = fleet.world
         self.node = fleet.relay("10.1.1.2")
+        assert isinstance(self.node, Dumb)
+        self.node.remembered = tuple(remembered)
         self.node.start()
         self.alice = Plain(self.world, "10.1.1.11", "alice", "alice", "pc-alice")
         self.alice.start()
-        self.world.run(20)
-        relay = self.node.relay
-        self.out: list[Output] = [*relay.enlist(self.node.id, {EVIL: "evil"}, self.world.now)]
-        self.out += relay.linked(EVIL, self.world.now)
+        self.world.run(settled)
+        self.node.act(self.node.relay.linked(EVIL, self.world.now))
 
     def hear(self, *messages: PeerMessage) -> list[Output]:
         """What follows."""
@@ -129,3 +136,20 @@ def test_words_before_a_link_or_of_strangers_are_nothing() -> None:
     stranger = victim.node.relay.hear(relay_id("stranger"), Changes((row(1),), ()), victim.world.now)
     assert stranger == []
     assert victim.counters["dropped: said by no peer of ours"] == 1
+
+
+def test_a_peer_that_dies_in_the_middle_of_telling_takes_nobody_along() -> None:
+    """After our restart it had confirmed some of those whom we remembered, and not the others."""
+    victim = Victim([row(n) for n in range(1, 21)], settled=2)
+    victim.node.act(victim.hear(EVERYWHERE, Changes(tuple(map(row, range(1, 11))), ())))
+    victim.world.run(1)
+    assert len(victim.node.users()) == 1 + 10
+    begun = victim.world.now
+    victim.node.act(victim.node.relay.unlinked(EVIL, begun))
+    victim.world.run(12)
+    assert len(victim.node.users()) == 1 + 20, "those who were not confirmed are shown when it does not link"
+    victim.node.act(victim.node.relay.linked(EVIL, victim.world.now))
+    victim.node.act(victim.hear(EVERYWHERE, Changes((row(3),), ())))
+    victim.world.run(5)
+    assert len(victim.node.users()) == 1 + 20
+    assert not [sent for sent in victim.world.since(begun) if sent.announces and sent.mode == Command.BR_EXIT]
