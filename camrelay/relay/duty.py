@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_LOCAL = 64  # networks of a peer's interfaces
 MAX_REMOTE = 2_048  # segments that it sweeps, or was pointed at from
+NEAR = 16  # bits: the largest network on which one relay is taken to hear everybody
 WIDEST = 8  # bits: no interface is on a larger network than 10.0.0.0/8
 
 
@@ -32,7 +33,9 @@ class Realm:
         if len(reach.local) > MAX_LOCAL or len(reach.remote) + len(reach.pointed) > MAX_REMOTE:
             raise ValueError("more segments than a relay can have")
         local = tuple(map(_network, reach.local))
-        self._local = [(int(network.netmask), int(network.network_address)) for network in local]
+        # Who is on a wider network by its netmask does not hear all of it: others go on sweeping there.
+        near = [network for network in local if network.prefixlen >= NEAR]
+        self._local = [(int(network.netmask), int(network.network_address)) for network in near]
         self.names = frozenset(reach.local)
         self.swept = frozenset(reach.remote)
         self.fit = reach.ready, reach.can_speak

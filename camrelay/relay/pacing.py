@@ -37,7 +37,7 @@ class Pace:
         self._bucket = Bucket(RATE, RATE * STEP * 2, now)
         self.deltas: deque[Items] = deque()
         self.lists: dict[User | Segment, Items] = {}
-        self.rounds: deque[Items] = deque()  # the whole roster to segments, after everything else
+        self.rounds: dict[Segment, Items] = {}  # the whole roster to each of these, after everything else
 
     @property
     def waiting(self) -> int:
@@ -69,9 +69,9 @@ class Pace:
             items = self.lists.pop(target)
             if self._helping(items, now):
                 self.lists[target] = items  # to the end of the row: everybody gets a turn
-        for items in list(islice(self.rounds, ROUNDS_AT_ONCE)):
-            if not self._helping(items, now):
-                self.rounds.remove(items)
+        for segment in list(islice(self.rounds, ROUNDS_AT_ONCE)):
+            if not self._helping(self.rounds[segment], now):
+                del self.rounds[segment]
 
     def _helping(self, items: Items, now: float) -> bool:
         """Some of ``items``; is there more?"""

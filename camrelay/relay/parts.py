@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from camrelay.relay.sweep import Sweep
 
 LINKED_WITHIN = 10.0  # seconds after a start in which peers link, so that we do not sweep what they cover
+MOST_CLAIMED = 4_096  # segments of one peer that nobody else has, until our addresses change
 FADED = 60.0  # seconds in which the peer that serves a segment now learns all that we know
 ADOPTED = 60.0  # seconds: a dead line is known on all sides after 25, and asking takes up to 40
 
@@ -57,7 +58,9 @@ class Parts:
         fit = self._publishing.ready, self._context.can_speak
         taken = []
         for segment in self._context.segments.ours:
-            who = holder(segment, me, fit, realms)
+            # Two sites may use the same numbers: a peer is on a wire of ours if a relay was heard there.
+            alone = segment.interface is not None and not any(user.is_relay for user in segment.listeners)
+            who = me if alone else holder(segment, me, fit, realms)
             ours = who == me
             segment.server = self._peers[who].name if who and not ours and who in self._peers else None
             if ours and not segment.served:
@@ -106,6 +109,8 @@ class Parts:
     def readdress(self, before: Segments, now: float) -> None:
         """Our segments are others now."""
         served = {segment.name: segment.served for segment in before.all}
+        for peer in self._peers.values():
+            peer.claimed = 0
         for segment in self._context.segments.all:
             segment.served = served.get(segment.name, True)
         for peer in self._peers.values():
@@ -128,7 +133,9 @@ class Parts:
         segments = self._context.segments
         if peer.reach is None or peer.realm is None:
             return
-        new = [segments.claim(text) for text in (*peer.reach.local, *peer.reach.remote, *peer.reach.pointed)]
+        claims = (*peer.reach.local, *peer.reach.remote, *peer.reach.pointed)
+        new = [segments.claim(text) for text in claims if peer.claimed < MOST_CLAIMED]
+        peer.claimed += sum(segment is not None for segment in new)
         if any(new):
             for pointed in segments.pointed:
                 for user in list(pointed.users):

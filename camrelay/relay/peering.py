@@ -71,6 +71,8 @@ class Peering:
             Changes: self._changes,
         }
         settling.changed = self._publishing.changed
+        settling.neighbour = self.parts.assign
+        settling.again = lambda keys: self._pending.update(dict.fromkeys(keys))
 
     # -- members and links -----------------------------------------------------------------------------------------
 
@@ -239,7 +241,10 @@ class Peering:
     ) -> None:
         if not rows and not gone:
             return
-        self._context.emit(PeerSaid(peer.id, tuple(rows), tuple(gone)))
+        # What it cannot hear is not kept: after a restart its rows say where it hears users.
+        believed = tuple(row for row in rows if peer.tells(row))
+        others = [row_key(row) for row in rows if not peer.tells(row)] if len(believed) < len(rows) else []
+        self._context.emit(PeerSaid(peer.id, believed, (*gone, *others)))
         keys = dict.fromkeys([*gone, *map(row_key, rows)])
         self._absence.back(rows)
         if not peer.confirmed:

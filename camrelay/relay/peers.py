@@ -22,6 +22,7 @@ class Peer:
 
     __slots__ = (
         "asked",
+        "claimed",
         "confirmed",
         "copy",
         "digest_due",
@@ -49,6 +50,7 @@ class Peer:
         self.since = now  # of the present state
         self.copy = Copy()  # whom it told us of
         self.reach: Reach | None = None
+        self.claimed = 0  # segments that are only known from it
         self.realm: Realm | None = None
         self.owed: deque[int] = deque()  # buckets that it is still to get
         self.lacks: set[int] = set()  # those of which it has nothing

@@ -113,6 +113,8 @@ class Registrar:
         user.wants_list = not user.is_relay
         self._context.emit(UserJoined(user))
         self.settling.changed(user)
+        if user.is_relay:
+            self.settling.neighbour(now)
         self._liveness.watch(user, now)
         self._announcer.announce(user, now)
 

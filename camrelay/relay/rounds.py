@@ -144,9 +144,9 @@ class Rounds:
             if not (segment.served or segment.ours_only):
                 continue
             if segment.interface is not None and self._context.can_speak:
-                self._pace.rounds.append(self._round(segment, gone))
+                self._pace.rounds[segment] = self._round(segment, gone)
             else:
-                self._pace.rounds.append(self._one_by_one(segment, gone, departed))
+                self._pace.rounds[segment] = self._one_by_one(segment, gone, departed)
 
     def anew(self, owed: bool) -> None:
         """Lists under way begin again, and the round if there was one or one is ``owed``."""

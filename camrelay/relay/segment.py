@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_REMEMBERED = 65_536
 # Pieces of accept_from with somebody in them: 8 of its 16-bit networks. Strangers may speak from any of them.
 MAX_PIECES = 2_048
-MAX_CLAIMED = 8_192  # segments that peers claim, in all
+MAX_CLAIMED = 65_536  # segments that peers claim, in all
 EVERYBODY = "255.255.255.255"
 
 OCTETS = 0xFFFFFF00  # the mask of a wildcard: the fourth octet is free

@@ -17,7 +17,7 @@ from camrelay.relay.telling import said
 from camrelay.relay.user import State, User, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from camrelay.ipmsg.presence import Presence
     from camrelay.relay.announce import Announcer
@@ -62,6 +62,8 @@ class Settling:
             Key, float
         ] = {}  # users of peers that we heard elsewhere, and how long that counts
         self.changed: Callable[..., None] = lambda *_: None
+        self.again: Callable[[Iterable[Key]], None] = lambda *_: None  # settle these, in helpings
+        self.neighbour: Callable[[float], None] = lambda *_: None  # a relay was heard on a wire of ours
         self.ask: Callable[[str, bool], None] = lambda *_: None
 
     def settle(self, key: Key, now: float, fresh: bool = False) -> None:
@@ -137,9 +139,8 @@ class Settling:
                 self.stays(user)
 
     def freed(self, address: str, now: float) -> None:
-        """Nobody lives at ``address`` any more."""
-        for key in self._blocked.pop(address, ()):
-            self.settle(key, now)
+        """Nobody lives at ``address`` any more: soon, for one that comes may free the place of the next."""
+        self.again(self._blocked.pop(address, ()))
 
     def stays(self, user: User) -> None:
         """Still alive where its relay says, and here: a twin, which we do not claim."""

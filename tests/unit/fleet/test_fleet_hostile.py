@@ -153,3 +153,35 @@ def test_a_peer_that_dies_in_the_middle_of_telling_takes_nobody_along() -> None:
     victim.world.run(5)
     assert len(victim.node.users()) == 1 + 20
     assert not [sent for sent in victim.world.since(begun) if sent.announces and sent.mode == Command.BR_EXIT]
+
+
+def test_a_chain_of_users_who_each_wait_for_the_next_one_s_address_is_walked_in_helpings() -> None:
+    victim = Victim()
+    victim.hear(EVERYWHERE)
+    chain = 3_000
+    places = [row(n).address for n in range(1, chain + 1)]
+    for start in range(0, chain, 1_000):
+        victim.node.act(victim.hear(Changes(tuple(map(row, range(1 + start, 1_001 + start))), ())))
+    victim.world.run(5)
+    moved = [row(n + 1, places[n - 1]) for n in range(1, chain)]
+    for start in range(0, chain, 1_000):  # each to an address where somebody else still lives
+        victim.node.act(victim.hear(Changes(tuple(moved[start : start + 1_000]), ())))
+    victim.world.run(5)
+    victim.node.act(victim.hear(Changes((), (("u1", "h1"),))))
+    victim.world.run(60)
+    assert len(victim.node.users()) > chain / 2
+
+
+def test_saying_something_else_about_its_segments_all_the_time_makes_no_endless_work() -> None:
+    victim = Victim()
+    both = (Reach(("10.1.1.0/24",), (), (), True), EVERYWHERE)
+    for n in range(500):
+        victim.hear(both[n % 2])
+    assert victim.node.relay._announcer.waiting <= 2
+
+
+def test_a_peer_with_our_network_s_numbers_serves_it_only_if_it_was_heard_there() -> None:
+    victim = Victim()
+    victim.hear(Reach(("10.1.1.0/24",), (), (), True))
+    (ours,) = victim.node.relay._context.segments.local
+    assert ours.served
