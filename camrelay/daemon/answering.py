@@ -86,6 +86,8 @@ class Answering:
     def warnings(self) -> list[str]:
         """What is not as good as it could be, with the remedy."""
         peers = self.peers.warnings() if self.peers else []
+        if self.peers and self.config.share:
+            peers += self.peers.desk.unmatched(self.config.settings("").shares)
         return [*self._lan.warnings, *self._warnings, *self.more, *peers, *self.config.notes]
 
     def status_line(self) -> str:

@@ -26,6 +26,7 @@ from camrelay.daemon.peerkey import PeerKey, key_hash
 from camrelay.daemon.token import Token
 from camrelay.daemon.words import words_of
 from camrelay.errors import FleetError, UsageError
+from camrelay.relay.sharing import unmatched
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from camrelay.daemon.neighbour import LinkRow
     from camrelay.relay.outputs import Interface, Output
     from camrelay.relay.relay import Relay
+    from camrelay.relay.rules import Share
     from camrelay.relay.snapshot import PeerRow
 
     Ask = Callable[[Request], Awaitable[object]]
@@ -150,6 +152,8 @@ class Desk:
         fleet, found = self._fleet, []
         if fleet.problem:
             found.append(f"no fleet: {fleet.problem}")
+        if fleet.me.id and fleet.key().note:
+            found.append(fleet.key().note)
         if fleet.trouble:
             found.append(f"the fleet is not saved: {fleet.trouble}")
         if fleet.removed_by:
@@ -161,6 +165,18 @@ class Desk:
             if row.state != "linked" and (row.since > COMPLAIN_AFTER or row.state == "refused"):
                 found.append(f"relay {row.name}: {row.state}: {row.why or 'no answer yet'}")
         return found
+
+    def unmatched(self, shares: Sequence[Share]) -> list[str]:
+        """Rules of sharing that mean a relay nobody knows: misspelt, or it calls itself something else now."""
+        fleet = self._fleet
+        if not fleet.members:
+            return []
+        relays = [(fleet.label(id_), id_) for id_ in (fleet.me.id, *fleet.members)]
+        return [
+            f'"{pattern}" in [[share]] is no relay of the fleet, so the rule hides and shows nothing there:'
+            " see `camrelay peer list`, and write its id instead of a name that may change"
+            for pattern in unmatched(shares, relays)
+        ]
 
     # -- requests -----------------------------------------------------------------------------------------
 

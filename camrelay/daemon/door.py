@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 TLS: Final = b"\x16"  # a handshake record (RFC 8446, 5.1); an IPMSG packet begins with a digit or "IP2:"
 MOST_OF_ONE: Final = 4  # connections of one address that are not sessions yet
 MOST: Final = 64  # and of all
+MOST_FAILED: Final = (
+    20  # handshakes of one address in ``Times.failed`` seconds; a fleet member fails a few a minute
+)
+MOST_FAILING: Final = 1_024  # addresses for which that is counted
 LONGEST_PACKET: Final = 65_536  # of a file request, and of a ClientHello that is not answered
 PART_WITHIN: Final = 2.0  # seconds for who was refused to read that
 
@@ -37,6 +41,7 @@ class Times(NamedTuple):
     first_byte: float = 10.0
     handshake: float = 10.0
     try_again: float = 60.0  # while the port is somebody else's
+    failed: float = 10.0  # for which failed handshakes of an address are counted together
 
 
 TIMES: Final = Times()
@@ -57,6 +62,7 @@ class Door:
         self._links = links
         self._log = log
         self._guests: dict[str, int] = {}  # by address: connections that are not sessions yet
+        self._failed: dict[str, tuple[float, int]] = {}  # by address, oldest first: since when, handshakes
         self._refused = 0  # connections that are being told so
 
     async def run(self) -> Never:
@@ -154,6 +160,9 @@ class Door:
         elif self._links.context is None:
             self._count("connections closed: a relay, and we are in no fleet")
             await self._refuse(stream, NO_FLEET)
+        elif self._fails_too_often(where):
+            self._count("connections refused: too many of one address")
+            await self._refuse(stream, NO_ROOM)
         else:
             return await self._handshake(stream, self._links.context, where)
         return None
@@ -166,11 +175,28 @@ class Door:
                 return Line(tls, where, peer_key_of(tls), stream.socket)
             except trio.BrokenResourceError as error:
                 if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                    self._note_failure(where)
                     self._links.refused(where, "unknown key")
                     await self._refuse(stream, b"")  # the other side is to see an end, not a reset
                     return None
+        self._note_failure(where)
         self._count("connections closed: no handshake")
         return None
+
+    def _fails_too_often(self, where: str) -> bool:
+        since, times = self._failed.get(where.rpartition(":")[0], (0.0, 0))
+        return times >= MOST_FAILED and trio.current_time() < since + self._times.failed
+
+    def _note_failure(self, where: str) -> None:
+        """A handshake costs a thousand times what a refusal does."""
+        address, now = where.rpartition(":")[0], trio.current_time()
+        since, times = self._failed.get(address, (now, 0))
+        if now >= since + self._times.failed:
+            del self._failed[address]
+            since, times = now, 0
+        elif not times and len(self._failed) >= MOST_FAILING:
+            del self._failed[next(iter(self._failed))]
+        self._failed[address] = since, times + 1
 
     async def _refuse(self, stream: trio.SocketStream, answer: bytes) -> None:
         """Take what it sends first, answer, and wait a little until it has read that."""

@@ -118,7 +118,8 @@ class Enrolment:
         message = await line.listen()
         if not isinstance(message, Join):
             raise FleetError("an invitation's key is good for joining only")
-        return message.member, joining.admit(self._fleet, line.key, message.member)
+        welcome = joining.admit(self._fleet, line.key, message.member)
+        return self._fleet.members[message.member.id], welcome
 
     async def _refuse(self, line: Line, source: str, reason: str) -> None:
         self._count("joins refused: no good invitation" if source else "joins refused: another version")

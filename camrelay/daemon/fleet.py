@@ -174,21 +174,28 @@ class Fleet:
         if isinstance(message, Seen):
             self._acknowledged(peer, message)
             return []
-        if not self._changes.setdefault(peer, Budget()).left(time.monotonic()):
-            self._count("fleet messages ignored: too many changes")
-            return []
-        heard = self.membership.hear(peer, message.members, self.me)
+        told, budget = message.members, self._changes.setdefault(peer, Budget())
+        if not (within := budget.left(time.monotonic())):
+            told = tuple(record for record in told if record.removed)  # final, so nobody can say many
+            if len(told) < len(message.members):
+                self._count("fleet messages ignored: too many changes")
+            if not told:
+                return []
+        heard = self.membership.hear(peer, told, self.me, budget.room)
+        budget.room -= heard.added
+        budget.postpone(heard.later)
         if heard.ignored:
             self._count("fleet records ignored: senseless", heard.ignored)
-        if heard.ignored or heard.changed:
-            self._changes[peer].spend()
+        unsaved = heard.changed or heard.confirmed or heard.overtaken or (within and self.trouble)
+        if heard.ignored or unsaved:
+            budget.spend()
         if heard.expelled:
             self.reset(by=self.label(peer))
             return []
         if heard.overtaken:  # our file is older than what we said: it came from a copy
             self.me = self.me._replace(revision=heard.overtaken)
             self.speak()
-        saved = self.save() if heard.changed or heard.confirmed or heard.overtaken or self.trouble else True
+        saved = self.save() if unsaved else True
         if heard.overtaken:
             self.spread(self.me)
         said: list[tuple[RelayId, LinkMessage]] = [
@@ -196,7 +203,7 @@ class Fleet:
             for other in self.members
             if other != peer and heard.changed
         ]
-        own = next((record for record in message.members if record.id == peer), None)
+        own = next((record for record in told if record.id == peer), None)
         if saved and own is not None and peer in self.members:  # one may say of itself that it is removed
             said.append((peer, Seen(peer, self.members[peer].revision)))
         for record in heard.changed:
@@ -210,7 +217,7 @@ class Fleet:
         """A member has this revision of our record."""
         if message.id == self.me.id and self.seen.get(peer, 0) < message.revision <= self.me.revision:
             self.seen[peer] = message.revision
-            if rotating.in_progress(self):
+            if rotating.in_progress(self) and message.revision == self.me.revision:  # the last one is awaited
                 self.save()  # it may be away when we are started again
                 rotating.settle(self)
 
@@ -243,6 +250,10 @@ class Fleet:
             self.changed()
         if self.trouble:
             self.save()
+        for peer, budget in list(self._changes.items()):
+            if due := budget.due(time.monotonic()):
+                for other, said in self.hear(peer, Members(due)):
+                    self.tell(other, said)
         rotating.settle(self)
 
     def speak(self, **fields: object) -> None:
@@ -261,7 +272,7 @@ class Fleet:
             self.former = None
         self.removed_by, self.removed_at = by, self.wall() if by else 0.0
         self._key, self.me = None, Member("", self.me.name, self.me.addresses, (), 0)
-        self.membership, self.invitations, self.seen = Membership(), Invitations(), {}
+        self.membership, self.invitations, self.seen, self._changes = Membership(), Invitations(), {}, {}
         if self.save():
             with suppress(OSError):  # it is of no use any more, and goes with the next start
                 (self.directory / KEY_FILE).unlink(missing_ok=True)

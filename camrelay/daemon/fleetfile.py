@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FILE: Final = "fleet.toml"
 VERSION: Final = 1
-LARGEST: Final = 4 << 20  # bytes: a thousand members and as many removed ones are under 2 MiB
+LARGEST: Final = 8 << 20  # bytes: a thousand members and as many removed ones are under that at their worst
 _HEADER: Final = (
     b"# Written by camrelay: the relays of its fleet. Change it with `camrelay peer`, not by hand.\n"
 )
@@ -87,5 +87,8 @@ def load(path: Path) -> Saved | None:
 
 
 def save(path: Path, saved: Saved) -> None:
-    """Durable once this returns; FleetError if the disk does not take it."""
-    write(path, _HEADER + msgspec.toml.encode(saved))
+    """Durable once this returns; FleetError if the disk does not take it, or ``load`` would not take it back."""
+    content = _HEADER + msgspec.toml.encode(saved)
+    if len(content) > LARGEST:
+        raise FleetError(f"{path}: the fleet is too large to be kept: nothing was changed")
+    write(path, content)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from camrelay.errors import UsageError
+from camrelay.relay.sharing import bare
 
 if TYPE_CHECKING:
     from camrelay.daemon.fleet import Fleet
     from camrelay.relay.messages import RelayId
 
 LEAST_ID: Final = 4  # digits of an id by which a relay may be named
-SUFFIX: Final = 4  # digits behind a name that two relays have
+SUFFIX: Final = 4  # digits behind a name that two relays have, or as many more as tell them apart
 
 
 def label(fleet: Fleet, peer: RelayId) -> str:
@@ -19,9 +20,14 @@ def label(fleet: Fleet, peer: RelayId) -> str:
     known = fleet.me if peer == fleet.me.id else fleet.members.get(peer) or fleet.membership.removed.get(peer)
     if known is None:
         return peer[:8]
-    name, everyone = known.name.casefold(), (fleet.me, *fleet.members.values())
-    twins = any(other.id != peer and other.name.casefold() == name for other in everyone)
-    return f"{known.name}~{peer[:SUFFIX]}" if twins else known.name
+    name, everyone = bare(known.name).casefold(), (fleet.me, *fleet.members.values())
+    twins = [other.id for other in everyone if other.id != peer and bare(other.name).casefold() == name]
+    if not twins:
+        return known.name
+    digits = SUFFIX
+    while digits < len(peer) and any(twin.startswith(peer[:digits]) for twin in twins):
+        digits += SUFFIX
+    return f"{known.name}~{peer[:digits]}"
 
 
 def find(fleet: Fleet, text: str) -> RelayId:

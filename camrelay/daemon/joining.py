@@ -44,19 +44,25 @@ def invite(fleet: Fleet, name: str, cert: bytes) -> Invitation:
 def admit(fleet: Fleet, key: str, newcomer: Member) -> Welcome:
     """Let in who came with the key of an invitation; the token is spent. FleetError says in words why not."""
     fleet.invitations.check(key, newcomer.id, fleet.wall())
-    if newcomer.id not in fleet.members:
+    known = fleet.members.get(newcomer.id)
+    if known is None:
         _check_newcomer(fleet, newcomer)
-        before = fleet.invitations.by_key[key]
+    elif newcomer.removed or newcomer.certs != known.certs:
+        raise FleetError("a relay of this id is a member already, with another key: was its disk copied?")
+    before = fleet.invitations.by_key[key]
+    if known is None or not before.used_by:
         fleet.invitations.use(key, newcomer.id)
-        fleet.membership.restore(newcomer)
+        if known is None:
+            fleet.membership.restore(newcomer)
         try:
             fleet.save_or_fail()
         except FleetError:
             fleet.invitations.by_key[key] = before
-            fleet.membership.forget(newcomer.id)
+            if known is None:
+                fleet.membership.forget(newcomer.id)
             raise
         for peer in fleet.members:
-            if peer != newcomer.id:
+            if known is None and peer != newcomer.id:
                 fleet.tell(peer, Members((newcomer,)))
         fleet.changed()
     return Welcome((fleet.me, *fleet.members.values()))
@@ -66,7 +72,9 @@ def _check_newcomer(fleet: Fleet, newcomer: Member) -> None:
     membership = fleet.membership
     if newcomer.id in membership.removed:
         raise FleetError("this relay was removed from the fleet: remove its peer.pem to be a new one")
-    if newcomer.id == fleet.me.id or not sane(newcomer) or membership.taken(newcomer, fleet.me):
+    if newcomer.removed or not sane(newcomer):
+        raise FleetError("this relay says what cannot be: an address is too long, or its key is none")
+    if newcomer.id == fleet.me.id or membership.taken(newcomer, fleet.me):
         raise FleetError("this relay's key is in use here already: was its disk copied?")
     if len(membership.members) >= MOST_MEMBERS:
         raise FleetError(f"the fleet is full: {MOST_MEMBERS} relays")
@@ -84,13 +92,13 @@ def check_alone(fleet: Fleet) -> None:
 def adopt(fleet: Fleet, welcome: Welcome, key: str) -> Member:
     """Become a member: the relay with this key took us in. Returns it. FleetError if that cannot be kept."""
     check_alone(fleet)
-    inviter = next((one for one in welcome.members if key in map(key_hash, one.certs)), None)
-    if inviter is None or inviter.removed:
+    records = [one for one in welcome.members if one.id != fleet.me.id and not one.removed and sane(one)]
+    inviter = next((one for one in records if key in map(key_hash, one.certs)), None)
+    if inviter is None:
         raise FleetError("the inviting relay does not name itself: is it another camrelay?")
     before, fleet.membership = fleet.membership, Membership()  # who was removed before was another fleet's
-    for record in welcome.members:
-        if record.id != fleet.me.id and not record.removed and sane(record):
-            fleet.membership.restore(record)
+    for record in records:
+        fleet.membership.restore(record)
     try:
         fleet.save_or_fail()
     except FleetError:

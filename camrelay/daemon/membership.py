@@ -25,7 +25,10 @@ CHANGES_A_MINUTE: Final = 60  # by one member; a rotation takes two
 MOST_SENSELESS: Final = 8  # records in one message; looking into a certificate takes 0.5 ms
 MOST_CERTS: Final = 2  # the key in use and, while it is rotated, the next one
 MOST_ADDRESSES: Final = 16
-LARGEST_CERT: Final = 2048  # bytes; ours have under 300
+LARGEST_CERT: Final = 512  # bytes; ours have under 300
+LONGEST_ADDRESS: Final = 100  # characters
+MOST_NEW: Final = 8  # members in a minute that nobody but the sender has named; the others wait their turn
+FARTHEST: Final = 2**20  # revisions that a copy of our disk can be behind what we said
 
 
 class Heard(NamedTuple):
@@ -36,6 +39,8 @@ class Heard(NamedTuple):
     expelled: bool  # it says that we are removed
     overtaken: int  # the greatest revision of ourselves that is not what we say; 0: none
     ignored: int  # records that nobody could mean
+    added: int  # members that we had not heard of
+    later: tuple[Member, ...]  # records of those for whom there was no room now
 
 
 class Membership:
@@ -47,26 +52,33 @@ class Membership:
         self.first_hand: set[RelayId] = set()  # those that spoke of themselves
         self._owner: dict[str, RelayId] = {}  # key hash -> whose
 
-    def hear(self, peer: RelayId, told: Iterable[Member], me: Member) -> Heard:
-        """Merge what a member told us."""
+    def hear(self, peer: RelayId, told: Iterable[Member], me: Member, room: int = MOST_NEW) -> Heard:
+        """Merge what a member told us; ``room``: for so many that we had not heard of."""
         changed: list[Member] = []
-        before, expelled, overtaken, ignored = len(self.first_hand), False, 0, 0
+        later: list[Member] = []
+        before, expelled, overtaken, ignored, added = len(self.first_hand), False, 0, 0, 0
         for record in told:
             if record.id == me.id:
                 expelled |= record.removed
-                if MOST_REVISIONS > record.revision >= me.revision and record != me:
+                # far ahead is only who wants our revisions to come to their end
+                near = me.revision <= record.revision < min(me.revision + FARTHEST, MOST_REVISIONS)
+                if near and record != me:
                     overtaken = max(overtaken, record.revision)
             elif record.removed:
                 if self.remove(record):
                     changed.append(self.removed[record.id])
-            elif self._news(record, own_words=record.id == peer):
-                if not sane(record) or self.taken(record, me):
+            elif ignored < MOST_SENSELESS and self._news(record, own_words=record.id == peer):
+                new = record.id not in self.members
+                if new and added >= room:
+                    later.append(record)
+                elif not sane(record) or self.taken(record, me):
                     ignored += 1
-                elif self._put(record, own_words=record.id == peer):
-                    changed.append(record)
-            if ignored >= MOST_SENSELESS:
-                break
-        return Heard(tuple(changed), len(self.first_hand) > before, expelled, overtaken, ignored)
+                else:
+                    added += new
+                    if self._put(record, own_words=record.id == peer):
+                        changed.append(record)
+        confirmed = len(self.first_hand) > before
+        return Heard(tuple(changed), confirmed, expelled, overtaken, ignored, added, tuple(later))
 
     def _news(self, record: Member, *, own_words: bool) -> bool:
         """Would we take this record of a living member?"""
@@ -112,7 +124,7 @@ class Membership:
         self._forget_keys(record.id)
         self.first_hand.discard(record.id)
         # what we knew of it, so that it can be told when it calls, and not what somebody says of it now
-        self.removed[record.id] = (known or record._replace(certs=()))._replace(removed=True)
+        self.removed[record.id] = (known or record._replace(certs=()))._replace(addresses=(), removed=True)
         return True
 
     def forget(self, relay_id: RelayId) -> None:
@@ -135,6 +147,7 @@ def sane(record: Member) -> bool:
         and record.revision < MOST_REVISIONS
         and 0 < len(record.certs) <= MOST_CERTS
         and len(record.addresses) <= MOST_ADDRESSES
+        and all(len(address) <= LONGEST_ADDRESS for address in record.addresses)
         and all(len(cert) <= LARGEST_CERT and loadable(cert) for cert in record.certs)
     )
 
@@ -148,14 +161,29 @@ class Budget:
     """How often a member may change something: each change is a write to disk that everything waits for."""
 
     def __init__(self) -> None:
+        self.room = MOST_NEW  # for members that it is the first to name
+        self._later: dict[RelayId, Member] = {}
         self._spent = 0
-        self._since = 0.0
+        self._since = float("-inf")
 
     def left(self, now: float) -> bool:
         """May it now? A new minute is a new budget."""
         if now - self._since >= 60.0:
-            self._since, self._spent = now, 0
+            self._since, self._spent, self.room = now, 0, MOST_NEW
         return self._spent < CHANGES_A_MINUTE
+
+    def postpone(self, records: Iterable[Member]) -> None:
+        """For these there was no room."""
+        for record in records:
+            if record.id in self._later or len(self._later) < MOST_MEMBERS:
+                self._later[record.id] = record
+
+    def due(self, now: float) -> tuple[Member, ...]:
+        """What was postponed, if there is room again; it is to be heard again."""
+        if not self._later or not self.left(now) or not self.room:
+            return ()
+        found, self._later = tuple(self._later.values()), {}
+        return found
 
     def spend(self) -> None:
         """It did."""

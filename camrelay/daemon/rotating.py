@@ -50,7 +50,12 @@ def settle(fleet: Fleet) -> None:
 
 
 def take(fleet: Fleet, key: PeerKey) -> None:
-    """Our key from now on, made from the one before. FleetError if it cannot be kept: then nothing has changed."""
+    """Our key from now on, made from the one before. FleetError if it cannot be kept: then nothing has changed.
+
+    Making it takes a while, in which we may have been removed: what was made from a former key is nobody's.
+    """
+    if key.certs[0] not in fleet.me.certs:
+        raise FleetError("this relay was removed from its fleet meanwhile: its key is not changed")
     key.save(fleet.directory)
     fleet.take_key(key)
     fleet.save()

@@ -97,7 +97,7 @@ class Join(NamedTuple):
 class Welcome(NamedTuple):
     """The answer to it: the fleet, the answering member first."""
 
-    members: Annotated[tuple[Member, ...], Meta(max_length=MOST_MEMBERS)]
+    members: Annotated[tuple[Member, ...], Meta(max_length=MOST_MEMBERS + 1)]  # it comes on top of all others
 
 
 class Unknown(NamedTuple):

@@ -15,11 +15,13 @@ from camrelay.relay.user import State, User
 
 if TYPE_CHECKING:
     from camrelay.relay.context import Context
+    from camrelay.relay.messages import RelayId
     from camrelay.relay.peers import Peer, Peers
     from camrelay.relay.user import Key
 
 TOGETHER = 256  # rows in one message of changes
-View = str  # the name of a peer about whom there are sharing rules; "": all others, who are told of everybody
+View = tuple[str, "RelayId"]  # name and id of a peer about whom there are sharing rules
+EVERYBODY: View = ("", "")  # of all others: whom they are told of
 Said = tuple["Key", User, Row | None, bool]
 
 
@@ -39,6 +41,7 @@ class Publishing:
 
     def enlist(self) -> None:
         """The members, or what they may know, are others now."""
+        self._context.sharing.enlist({peer.name: peer.id for peer in self._peers.values()})
         views = {self._view(peer) for peer in self._peers.values()}
         new = not views <= self._copies.keys()
         self._copies = {view: self._copies.get(view) or Copy() for view in views}
@@ -58,7 +61,8 @@ class Publishing:
         return self._copies[self._view(peer)]
 
     def _view(self, peer: Peer) -> View:
-        return peer.name if self._context.sharing.rules.about_peer(peer.name) else ""
+        rules = self._context.sharing.rules
+        return (peer.name, peer.id) if rules.about_peer(peer.name, peer.id) else EVERYBODY
 
     def reach(self) -> Reach:
         """Where we hear users."""
@@ -112,11 +116,12 @@ class Publishing:
             self._context.emit(Tell(peer.id, Changes(tuple(rows[start : start + TOGETHER]), ())))
 
     def _tell(self, view: View, copy: Copy, peers: list[Peer], said: list[Said]) -> None:
+        visible, limited = self._context.sharing.visible_to_peer, view != EVERYBODY
         rows: list[Row] = []
         gone: list[Key] = []
         for key, user, row, again in said:
             before = copy.rows.get(key)
-            if row is None or (view and not self._context.sharing.visible_to_peer(user, view)):
+            if row is None or (limited and not visible(user, *view)):
                 if copy.drop(key) is not None:
                     gone.append(key)
             elif before is None or not same(row, before):

@@ -8,6 +8,7 @@ for all of whom the same rules speak: deciding is one look into a table, and non
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,11 +17,15 @@ from camrelay.relay.segment import number
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from camrelay.relay.messages import RelayId
     from camrelay.relay.rules import Share
     from camrelay.relay.segment import Segment
     from camrelay.relay.user import User
 
 MAX_NAMES = 4_096  # of groups and peers for which the rules are remembered; strangers can invent more
+
+_ID = re.compile("[0-9a-f]{8,64}")
+_TOLD_APART = re.compile("~(?:[0-9a-f]{4})+\\Z")  # see ``daemon.fleetnames.label``
 
 
 class Span(NamedTuple):
@@ -76,6 +81,30 @@ def fits(pattern: str, text: str) -> bool:
     return at <= end
 
 
+def bare(label: str) -> str:
+    """The name without the digits that tell relays of one name apart."""
+    return _TOLD_APART.sub("", label)
+
+
+def fits_peer(pattern: str, name: str, id_: RelayId = "") -> bool:
+    """Is this peer meant? By eight or more digits of its id, which no other can take; else by the name it has now."""
+    wanted = pattern.casefold()
+    if _ID.fullmatch(wanted):
+        return id_.startswith(wanted)
+    return fits(pattern, name) or fits(pattern, bare(name))
+
+
+def unmatched(shares: Iterable[Share], relays: Iterable[tuple[str, RelayId]]) -> list[str]:
+    """The patterns of rules that mean none of these relays, each once."""
+    relays = list(relays)
+    patterns = _named([text for share in shares for text in (*share.who, *share.to)], "peer:")
+    return [
+        f"peer:{pattern}"
+        for pattern in dict.fromkeys(patterns)
+        if not any(fits_peer(pattern, name, id_) for name, id_ in relays)
+    ]
+
+
 def _named(patterns: Iterable[str], what: str) -> tuple[str, ...]:
     return tuple(text[len(what) :] for text in patterns if text.startswith(what))
 
@@ -106,9 +135,9 @@ class Rule:
             return all(any(own.holds(other) for own in self._to_spans) for other in place.spans)
         return any(own.meets(other) for own in self._to_spans for other in place.spans)
 
-    def is_to_peer(self, name: str) -> bool:
+    def is_to_peer(self, name: str, id_: RelayId) -> bool:
         """Does it say something about this peer?"""
-        return self.to_all or any(fits(pattern, name) for pattern in self._to_peers)
+        return self.to_all or any(fits_peer(pattern, name, id_) for pattern in self._to_peers)
 
 
 class Rules:
@@ -121,7 +150,7 @@ class Rules:
         self._all = self._bits(lambda rule: rule.from_all)
         self._here = self._bits(lambda rule: rule.from_here)
         self._last_word = self._bits(lambda rule: rule.to_all)
-        self._names: dict[tuple[str, str], int] = {}
+        self._names: dict[tuple[str, RelayId, str], int] = {}
         self._networks: dict[int, dict[int, int]] = {}  # by size, then by first address
         for bit, rule in enumerate(self._rules):
             for first, last in rule.from_spans:
@@ -131,40 +160,45 @@ class Rules:
     def _bits(self, chosen: Callable[[Rule], bool]) -> int:
         return sum(1 << bit for bit, rule in enumerate(self._rules) if chosen(rule))
 
-    def about(self, address: str, group: str, here: bool, peer: str) -> int:
+    def about(self, address: str, group: str, here: bool, peer: str, id_: RelayId = "") -> int:
         """The rules about this user. ``here``: in a segment of ours; ``peer``: who told us, "" if nobody did."""
         bits = self._all | (self._here if here else 0)
         if self.by_group:
             bits |= self._about(group, "group:")
         if peer and self._by_peer:
-            bits |= self._about(peer, "peer:")
+            bits |= self._about(peer, "peer:", id_)
         value = number(address) if self._networks else 0
         for size, networks in self._networks.items():
             bits |= networks.get(value & ~size, 0)
         final = bits & self._last_word
         return bits & ((final & -final) * 2 - 1) if final else bits
 
-    def _about(self, name: str, what: str) -> int:
+    def _about(self, name: str, what: str, id_: RelayId = "") -> int:
         """The rules about the group or peer of that name."""
-        bits = self._names.get((name, what))
+        bits = self._names.get((name, id_, what))
         if bits is None:
             if len(self._names) >= MAX_NAMES:
                 self._names.clear()
-            bits = self._bits(lambda rule: any(fits(one, name) for one in rule.from_names[what]))
-            self._names[name, what] = bits
+            if what == "peer:":
+                bits = self._bits(
+                    lambda rule: any(fits_peer(one, name, id_) for one in rule.from_names[what])
+                )
+            else:
+                bits = self._bits(lambda rule: any(fits(one, name) for one in rule.from_names[what]))
+            self._names[name, id_, what] = bits
         return bits
 
     def into(self, bits: int, place: Place) -> int | None:
         """Which rule decides whether users that rules ``bits`` are about are shown there; None: none does."""
         return self._first(bits, lambda rule: rule.is_into(place))
 
-    def to_peer(self, bits: int, name: str) -> int | None:
+    def to_peer(self, bits: int, name: str, id_: RelayId = "") -> int | None:
         """Which rule decides whether a peer is told of them; None: none does."""
-        return self._first(bits, lambda rule: rule.is_to_peer(name))
+        return self._first(bits, lambda rule: rule.is_to_peer(name, id_))
 
-    def about_peer(self, name: str) -> bool:
+    def about_peer(self, name: str, id_: RelayId = "") -> bool:
         """Does any rule say what this peer is told of?"""
-        return any(rule.is_to_peer(name) for rule in self._rules)
+        return any(rule.is_to_peer(name, id_) for rule in self._rules)
 
     def _first(self, bits: int, decides: Callable[[Rule], bool]) -> int | None:
         found = (n for n, rule in enumerate(self._rules) if bits >> n & 1 and decides(rule))
@@ -185,7 +219,8 @@ class Sharing:
     def __init__(self, shares: Iterable[Share] = ()) -> None:
         self._meanings: list[tuple[Rules, int]] = [(Rules(), 0)]
         self._seen: dict[tuple[int, Segment], bool] = {}
-        self._told: dict[tuple[int, str], bool] = {}
+        self._told: dict[tuple[int, str, RelayId], bool] = {}
+        self._ids: dict[str, RelayId] = {}  # by name; an old one stays until it is another's
         self.take(shares)
 
     def take(self, shares: Iterable[Share]) -> None:
@@ -193,6 +228,11 @@ class Sharing:
         self.shares = tuple(shares)
         self.rules = Rules(self.shares)
         self._numbers = {0: 0}
+
+    def enlist(self, ids: dict[str, RelayId]) -> None:
+        """These are our peers now, by name. Users of one that was renamed are told anew one by one."""
+        known = {} if len(self._ids) >= MAX_NAMES else self._ids
+        self._ids = {name: id_ for name, id_ in known.items() if id_ in ids.values()} | ids
 
     def forget_segments(self) -> None:
         """The segments are others now."""
@@ -204,7 +244,10 @@ class Sharing:
             return 0
         rules = self.rules
         group = user.presence.group_text if rules.by_group else ""
-        bits = rules.about(user.address, group, user.segment.interface is not None, user.via or "")
+        via = user.via or ""
+        bits = rules.about(
+            user.address, group, user.segment.interface is not None, via, self._ids.get(via, "")
+        )
         found = self._numbers.get(bits)
         if found is None:
             found = self._numbers[bits] = len(self._meanings)
@@ -223,12 +266,13 @@ class Sharing:
             seen = self._seen[shares, segment] = rules.allows(rules.into(bits, place_of(segment)))
         return seen
 
-    def visible_to_peer(self, user: User, name: str) -> bool:
-        """May the peer of that name be told of ``user``?"""
+    def visible_to_peer(self, user: User, name: str, id_: RelayId) -> bool:
+        """May this peer be told of ``user``?"""
         if not user.shares:
             return True
-        told = self._told.get((user.shares, name))
+        told = self._told.get((user.shares, name, id_))
         if told is None:
             rules, bits = self._meanings[user.shares]
-            told = self._told[user.shares, name] = rules.allows(rules.to_peer(bits, name))
+            told = rules.allows(rules.to_peer(bits, name, id_))
+            self._told[user.shares, name, id_] = told
         return told

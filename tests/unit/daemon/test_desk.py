@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
 from camrelay.config import Config
-from camrelay.config.keys import PeersKeys, RelayKeys
+from camrelay.config.keys import PeersKeys, RelayKeys, ShareKeys
 from camrelay.daemon import token
+from camrelay.daemon.answering import Answering
 from camrelay.daemon.answers import Request
 from camrelay.daemon.desk import REVIEW_EVERY, SYNC_WITHIN, Desk, dialled_at, state
 from camrelay.daemon.enrol import Enrolment
@@ -20,6 +22,7 @@ from camrelay.daemon.peerkey import PeerKey
 from camrelay.daemon.wire import Member, Members, Seen
 from camrelay.errors import FleetError, UsageError
 from camrelay.relay.outputs import Interface
+from camrelay.relay.rules import Share
 from camrelay.relay.snapshot import PeerRow
 from tests.fleets import prepare
 
@@ -167,6 +170,24 @@ async def test_a_rotation_says_whom_it_waits_for(stand: Stand) -> None:
     assert stand.fleet.key().words == made.words
 
 
+@THREADS
+async def test_one_that_is_removed_while_its_new_key_is_made_does_not_take_it(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotated, me = PeerKey.rotated, stand.fleet.me
+
+    def meanwhile(key: PeerKey) -> PeerKey:
+        gone = Members((me._replace(removed=True),))
+        trio.from_thread.run_sync(stand.fleet.hear, LAB.id, gone)
+        return rotated(key)
+
+    monkeypatch.setattr(PeerKey, "rotated", meanwhile)
+    with pytest.raises(FleetError, match="was removed from its fleet meanwhile"):
+        await stand.ask("rotate")
+    assert (stand.fleet.me.id, stand.fleet.me.certs, stand.fleet.removed_by) == ("", (), "lab")
+    assert not (stand.fleet.directory / "peer.pem").exists()
+
+
 async def test_a_sync_waits_for_what_differs_and_says_how_it_ended(stand: Stand) -> None:
     async def repair() -> None:
         await trio.sleep(0.5)
@@ -215,11 +236,39 @@ async def test_warnings_name_each_relay_that_is_not_linked_and_why(stand: Stand)
     ]
 
 
+async def test_a_key_that_others_can_read_is_warned_of(stand: Stand) -> None:
+    stand.links_rows = [link(LAB), link(SHOP)]
+    stand.fleet.key().note = "peer.pem: others may read it"
+    assert stand.desk.warnings() == ["peer.pem: others may read it"]
+
+
 async def test_warnings_say_what_is_wrong_with_the_fleet_itself(stand: Stand) -> None:
     stand.fleet.reset(by="lab")
     assert "removed from its fleet (said by lab)" in stand.desk.warnings()[0]
     stand.fleet.problem, stand.fleet.trouble, stand.fleet.removed_by = "x: damaged", "disk full", ""
     assert stand.desk.warnings() == ["no fleet: x: damaged", "the fleet is not saved: disk full"]
+
+
+async def test_a_rule_that_means_no_relay_of_the_fleet_is_warned_of(stand: Stand) -> None:
+    good = Share(("peer:LAB", f"peer:{SHOP.id[:8]}", "group:nobody", "10.0.0.*"), ("peer:hq", "peer:*"))
+    assert stand.desk.unmatched([good]) == []
+    bad = Share(("peer:lap",), ("peer:lap", "peer:00000000", "*"))
+    assert [text.split()[0] for text in stand.desk.unmatched([good, bad])] == [
+        '"peer:lap"',
+        '"peer:00000000"',
+    ]
+    config = Config(share=(ShareKeys(bad.who, bad.to), ShareKeys(("*",), ("here",))))
+    lan = SimpleNamespace(warnings=[])
+    answering = Answering(
+        config, lan=lan, store=None, relay=None, router=None, source="", warnings=(), stalls=None,
+        reload=print, wake=print,
+    )  # type: ignore[arg-type]  # fmt: skip
+    assert answering.warnings() == []
+    peers = SimpleNamespace(desk=stand.desk, warnings=stand.desk.warnings)
+    answering.peers = peers  # type: ignore[assignment]
+    assert [text.split()[0] for text in answering.warnings()] == ['"peer:lap"', '"peer:00000000"']
+    stand.fleet.reset(by="lab")
+    assert stand.desk.unmatched([bad]) == []
 
 
 @THREADS

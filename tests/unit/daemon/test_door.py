@@ -7,14 +7,14 @@ import random
 import socket
 import ssl
 import struct
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
 from camrelay.daemon import dialling
-from camrelay.daemon.door import MOST, MOST_OF_ONE, Door, Times
+from camrelay.daemon.door import MOST, MOST_FAILED, MOST_FAILING, MOST_OF_ONE, Door, Times
 from camrelay.daemon.links import Links
 from camrelay.daemon.log import Log
 from camrelay.daemon.peerkey import PeerKey
@@ -406,6 +406,39 @@ async def test_one_address_gets_four_places_and_the_fifth_is_told() -> None:
         for stream in waiting:
             await stream.aclose()
     assert one.door.counters["connections refused: too many of one address"] == 1
+
+
+async def test_who_fails_too_often_is_let_in_to_no_handshake_for_a_while() -> None:
+    one = Box("a", "ab", times=Times(failed=1.0))
+    async with running(one):
+        begun = trio.current_time()
+        for _ in range(MOST_FAILED):
+            async with await one.connect() as stream:
+                await stream.send_all(b"\x16\x03\x01\0\x01x")
+                await stream.send_eof()
+                with suppress(trio.BrokenResourceError):
+                    while await stream.receive_some():
+                        pass
+        with pytest.raises(LinkError, match="has too many connections at the moment"):
+            await one.dial("b")
+        assert trio.current_time() < begun + 1.0
+        async with await one.connect() as stream:
+            await stream.send_all(FILE_REQUEST)
+            assert await stream.receive_some() == b""
+        await trio.sleep_until(begun + 2.1)
+        line = await one.dial("b")
+        await line.close()
+    assert one.door.counters["connections refused: too many of one address"] == 1
+    assert one.door.counters["connections closed: no handshake"] == MOST_FAILED
+    assert one.door.counters["connections closed: file requests to the relay"] == 1
+
+
+async def test_failures_are_counted_for_so_many_addresses() -> None:
+    one = Box("a", "ab")
+    for number in range(MOST_FAILING + 5):
+        one.door._note_failure(f"10.0.{number >> 8}.{number & 255}:9")
+    assert len(one.door._failed) == MOST_FAILING
+    assert "10.0.0.4" not in one.door._failed
 
 
 async def test_all_strangers_together_get_so_many_places() -> None:

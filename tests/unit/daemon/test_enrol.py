@@ -21,7 +21,7 @@ from camrelay.daemon.invitations import GOOD_FOR
 from camrelay.daemon.peerkey import PeerKey, peer_key_of
 from camrelay.daemon.session import Line
 from camrelay.daemon.token import Token
-from camrelay.daemon.wire import VERSION, Bye, Hello, Join, Ping, Welcome
+from camrelay.daemon.wire import VERSION, Bye, Hello, Join, Member, Ping, Welcome
 from camrelay.errors import FleetError, LinkError, TokenError
 from tests.fleets import prepare
 
@@ -187,6 +187,19 @@ async def test_what_is_not_a_join_is_refused_in_words(tmp_path: Path) -> None:
     assert site.enrolment.counters["joins refused: another version"] == 2
 
 
+@pytest.mark.parametrize("certs", [(), (b"junk",), (ONE_TIME.cert,)])
+async def test_the_id_of_a_member_with_another_key_is_refused_in_words(
+    tmp_path: Path, certs: tuple[bytes, ...]
+) -> None:
+    site = Site(tmp_path / "hq", "hq")
+    site.invite()
+    other = PeerKey.from_seed(b"o" * 32)
+    site.fleet.membership.restore(Member(other.id, "lab", (), (other.cert,), 1))
+    reason = await refusal(site, HELLO, Join(Member(other.id, "x", (), certs, 1)))
+    assert "a member already, with another key" in reason
+    assert site.enrolment.counters == {"joins refused: no good invitation": 1}
+
+
 async def test_who_fails_too_often_has_to_wait_and_others_have_not(tmp_path: Path) -> None:
     site = Site(tmp_path / "hq", "hq")
     site.invite()
@@ -249,6 +262,7 @@ async def answers(tmp_path: Path, *said: Any, raw: bytes = b"", tail: bool = Tru
         ((Ping(),), b"", True, "answered Ping instead of Welcome"),
         ((), b"\0\0\0\1\xc1", True, "answered nonsense"),
         ((Welcome(()),), b"", True, "does not name itself"),
+        ((Welcome((Member("0" * 64, "x", (), (b"junk",), 1),)),), b"", True, "does not name itself"),
     ],
 )  # fmt: skip
 async def test_whatever_the_inviting_side_does_the_newcomer_says_it_in_words(

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import stat
+import time
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from camrelay.daemon import fleetnames, joining, rotating, wire
+from camrelay.daemon import fleetfile, fleetnames, joining, rotating, wire
 from camrelay.daemon.fleet import AT_ONCE, Fleet
+from camrelay.daemon.fleetfile import Other, Saved, Self
 from camrelay.daemon.invitations import GOOD_FOR, KEPT, MOST_KEPT, MOST_OPEN, Invitations
-from camrelay.daemon.membership import CHANGES_A_MINUTE, MOST_SENSELESS
-from camrelay.daemon.peerkey import PeerKey
+from camrelay.daemon.membership import (
+    CHANGES_A_MINUTE,
+    FARTHEST,
+    LARGEST_CERT,
+    LONGEST_ADDRESS,
+    MOST_ADDRESSES,
+    MOST_CERTS,
+    MOST_MEMBERS,
+    MOST_NEW,
+    MOST_REMOVED,
+    MOST_REVISIONS,
+    MOST_SENSELESS,
+)
+from camrelay.daemon.peerkey import PeerKey, loadable
 from camrelay.daemon.wire import Bye, Member, Members, Seen
 from camrelay.errors import FleetError, UsageError
 from tests.fleets import NOW, Net, prepare
@@ -38,6 +53,23 @@ def net(tmp_path: Path) -> Net:
 
 def stranger(name: str = "x", key: PeerKey = KEYS[0], revision: int = 1) -> Member:
     return Member(key.id, name, (f"{name}:2425",), (key.cert,), revision)
+
+
+def fat_cert() -> bytes:
+    """One that TLS would take, with much in it that nobody needs."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    key, cert = Ed25519PrivateKey.from_private_bytes(b"f" * 32), x509.load_der_x509_certificate(ONE_TIME.cert)
+    builder = x509.CertificateBuilder(
+        issuer_name=cert.issuer, subject_name=cert.subject, public_key=key.public_key(), serial_number=1,
+        not_valid_before=cert.not_valid_before_utc, not_valid_after=cert.not_valid_after_utc,
+    )  # fmt: skip
+    much = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), bytes(LARGEST_CERT))
+    made = builder.add_extension(much, critical=False).sign(key, None).public_bytes(Encoding.DER)
+    assert loadable(made)
+    return made
 
 
 def spoil(box: Box) -> None:
@@ -157,11 +189,57 @@ def test_a_key_that_is_in_use_is_not_let_in_again(net: Net, who: str) -> None:
     newcomer = {
         "member": stranger(key=KEYS[2])._replace(certs=net["lab"].fleet.key().certs),
         "inviter": hq.fleet.me,
-        "copy": stranger(key=KEYS[2])._replace(certs=(b"nonsense",)),
+        "copy": hq.fleet.me._replace(addresses=("elsewhere:1",)),
     }[who]
     with pytest.raises(FleetError, match="in use here already"):
         joining.admit(hq.fleet, ONE_TIME.fingerprint, newcomer)
     assert len(hq.fleet.invitations.open(net.now)) == 1, "the token is still good"
+
+
+@pytest.mark.parametrize("certs", [(), (b"nonsense",), (KEYS[2].cert,)])
+def test_the_id_of_a_member_lets_nobody_in_without_its_key(net: Net, certs: tuple[bytes, ...]) -> None:
+    hq, lab = net["hq"], net["lab"]
+    joining.invite(hq.fleet, "", ONE_TIME.cert)
+    with pytest.raises(FleetError, match="a member already, with another key"):
+        joining.admit(hq.fleet, ONE_TIME.fingerprint, lab.fleet.me._replace(certs=certs))
+    assert hq.fleet.members[lab.id] == lab.fleet.me
+
+
+def test_a_member_that_lost_its_fleet_comes_back_and_spends_its_token_too(net: Net) -> None:
+    hq, lab = net["hq"], net["lab"]
+    joining.invite(hq.fleet, "", ONE_TIME.cert)
+    spoil(hq)
+    with pytest.raises(FleetError, match="is a directory"):
+        joining.admit(hq.fleet, ONE_TIME.fingerprint, lab.fleet.me)
+    assert len(hq.fleet.invitations.open(net.now)) == 1
+    assert lab.id in hq.fleet.members
+    mend(hq)
+    assert len(joining.admit(hq.fleet, ONE_TIME.fingerprint, lab.fleet.me).members) == 3
+    net.restart(hq)
+    assert not hq.fleet.invitations.open(net.now)
+    with pytest.raises(FleetError, match="used before, by another relay"):
+        joining.admit(hq.fleet, ONE_TIME.fingerprint, stranger())
+
+
+def test_a_used_token_is_no_good_for_another_key_under_the_same_id(net: Net) -> None:
+    hq = net["hq"]
+    joining.invite(hq.fleet, "", ONE_TIME.cert)
+    joining.admit(hq.fleet, ONE_TIME.fingerprint, stranger())
+    assert len(joining.admit(hq.fleet, ONE_TIME.fingerprint, stranger()).members) == 4
+    with pytest.raises(FleetError, match="a member already, with another key"):
+        joining.admit(hq.fleet, ONE_TIME.fingerprint, stranger()._replace(certs=(KEYS[1].cert,)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"removed": True}, {"certs": ()}, {"certs": (b"nonsense",)}, {"addresses": ("h" * 96 + ":2425",)}],
+)
+def test_a_newcomer_that_nobody_can_mean_is_refused(net: Net, change: dict[str, object]) -> None:
+    hq = net["hq"]
+    joining.invite(hq.fleet, "", ONE_TIME.cert)
+    with pytest.raises(FleetError, match="says what cannot be"):
+        joining.admit(hq.fleet, ONE_TIME.fingerprint, stranger()._replace(**change))  # type: ignore[arg-type]
+    assert KEYS[0].id not in {**hq.fleet.members, **hq.fleet.membership.removed}
 
 
 def test_who_is_not_saved_is_not_let_in(net: Net) -> None:
@@ -193,6 +271,16 @@ def test_a_welcome_that_does_not_name_the_inviter_is_refused(net: Net) -> None:
         joining.adopt(net["new"].fleet, wire.Welcome((stranger(),)), ONE_TIME.fingerprint)
 
 
+def test_a_welcome_with_a_certificate_that_is_none_is_told_in_words_or_left_out(net: Net) -> None:
+    new, junk = net["new"], stranger()._replace(certs=(b"junk",))
+    prepare(new.fleet)
+    with pytest.raises(FleetError, match="does not name itself"):
+        joining.adopt(new.fleet, wire.Welcome((junk,)), ONE_TIME.fingerprint)
+    inviter = stranger(key=KEYS[1])
+    assert joining.adopt(new.fleet, wire.Welcome((junk, inviter)), KEYS[1].fingerprint) == inviter
+    assert new.fleet.members == {inviter.id: inviter}
+
+
 # Names
 
 
@@ -204,6 +292,14 @@ def test_two_relays_of_one_name_are_told_apart(net: Net) -> None:
     assert hq.fleet.label(lab.id) == f"lab~{lab.id[:4]}"
     assert hq.fleet.label(shop.id) == f"LAB~{shop.id[:4]}"
     assert fleetnames.find(hq.fleet, f"lab~{lab.id[:4]}") == lab.id
+    shop.fleet.readdress(f"lab~{lab.id[:4]}", ("shop:1",))
+    net.settle()
+    assert hq.fleet.label(lab.id) == f"lab~{lab.id[:4]}"
+    assert hq.fleet.label(shop.id) == f"lab~{lab.id[:4]}~{shop.id[:4]}", (
+        "nobody can take the label of another"
+    )
+    shop.fleet.readdress("LAB", ("shop:1",))
+    net.settle()
     assert fleetnames.find(hq.fleet, shop.id[:8]) == shop.id
     assert fleetnames.find(hq.fleet, " HQ ") == hq.id
     with pytest.raises(UsageError, match=r"'lab' is more than one relay: LAB~.*, lab~"):
@@ -375,6 +471,9 @@ def test_what_nobody_can_mean_is_ignored_and_counted(net: Net) -> None:
         stranger()._replace(certs=hq.fleet.key().certs),
         stranger("line\nbreak"),
         stranger(revision=2**62),
+        stranger()._replace(addresses=("h" * 96 + ":2425",)),
+        stranger()._replace(addresses=("h:1",) * 17),
+        stranger()._replace(certs=(fat_cert(),)),
     ]
     before = hq.known()
     for record in wrong:
@@ -382,7 +481,9 @@ def test_what_nobody_can_mean_is_ignored_and_counted(net: Net) -> None:
     assert hq.known() == before
     assert hq.fleet.counters == {"fleet records ignored: senseless": len(wrong)}
     hq.fleet.key().server_context(hq.fleet.pins())
-    hq.fleet.hear(shop.id, Members(tuple(wrong) * 3))
+    removal = stranger(key=KEYS[4])._replace(removed=True, addresses=("h" * 200 + ":1",))
+    hq.fleet.hear(shop.id, Members((*wrong * 3, removal)))
+    assert hq.fleet.membership.removed[KEYS[4].id].addresses == ()
     assert hq.fleet.counters["fleet records ignored: senseless"] == len(wrong) + MOST_SENSELESS
 
 
@@ -426,6 +527,87 @@ def test_a_member_that_changes_all_the_time_does_not_keep_the_disk_busy(net: Net
     assert hq.fleet.hear(net["shop"].id, Members((net["shop"].fleet.me,))) != []
 
 
+def test_nobody_brings_our_revisions_to_their_end(net: Net) -> None:
+    hq, lab = net["hq"], net["lab"]
+    for far in (2**62 - 1, hq.fleet.me.revision + FARTHEST):
+        before = hq.fleet.me
+        hq.fleet.hear(lab.id, Members((before._replace(name="x", revision=far),)))
+        assert hq.fleet.me == before
+    hq.fleet.hear(lab.id, Members((before._replace(name="x", revision=before.revision + FARTHEST - 1),)))
+    assert hq.fleet.me.revision == before.revision + FARTHEST
+    hq.move("elsewhere:2425")
+    net.settle()
+    assert lab.fleet.addresses(hq.id) == ("elsewhere:2425",)
+
+
+@pytest.mark.parametrize("what", ["overtaken", "trouble", "removed"])
+def test_every_write_to_disk_that_a_member_causes_is_counted(net: Net, what: str) -> None:
+    hq, lab, saves = net["hq"], net["lab"], 0
+    save = hq.fleet.save
+
+    def count() -> bool:
+        nonlocal saves
+        saves += 1
+        return save()
+
+    hq.fleet.save = count  # type: ignore[method-assign]
+    gone = stranger()._replace(removed=True)
+    if what != "overtaken":
+        hq.fleet.hear(lab.id, Members((gone,)))
+        spoil(hq)
+        hq.fleet.save()
+    for _ in range(CHANGES_A_MINUTE * 2):
+        told = hq.fleet.me._replace(name="x") if what == "overtaken" else lab.fleet.me
+        hq.fleet.hear(lab.id, Members((told, gone) if what == "removed" else (told,)))
+    assert saves <= CHANGES_A_MINUTE + 2
+    assert hq.fleet.counters["fleet messages ignored: too many changes"] >= CHANGES_A_MINUTE
+
+
+def test_acknowledgements_of_what_was_said_before_are_not_saved(net: Net) -> None:
+    hq, lab = net["hq"], net["lab"]
+    hq.fleet.me = hq.fleet.me._replace(revision=99)
+    net.rotate(hq)
+    spoil(hq)
+    for revision in range(90, 100):
+        hq.fleet.hear(lab.id, Seen(hq.id, revision))
+    assert hq.fleet.trouble == ""
+    hq.fleet.hear(lab.id, Seen(hq.id, 100))
+    assert "is a directory" in hq.fleet.trouble
+
+
+def test_a_removal_is_heard_from_one_whose_changes_are_too_many(net: Net) -> None:
+    hq, lab, shop = net["hq"], net["lab"], net["shop"]
+    for _ in range(CHANGES_A_MINUTE + 10):
+        for peer, message in hq.fleet.hear(shop.id, Members((hq.fleet.me._replace(name="x"),))):
+            hq.tell(peer, message)
+    for n in range(CHANGES_A_MINUTE):
+        hq.move(f"h:{n}")
+    gone = shop.id
+    net.remove(gone, hq)
+    while lab.inbox:
+        lab.hear()
+    assert lab.fleet.counters["fleet messages ignored: too many changes"] > 0
+    assert gone in lab.fleet.membership.removed
+
+
+def test_a_member_names_a_few_new_ones_a_minute_and_the_others_wait_their_turn(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hq, lab = net["hq"], net["lab"]
+    crowd = [stranger(f"r{n}", PeerKey.from_seed(n.to_bytes(32, "big"))) for n in range(100, 112)]
+    for part in (crowd[:6], crowd[6:]):
+        hq.fleet.hear(lab.id, Members(tuple(part)))
+    assert len(hq.fleet.members) == 2 + MOST_NEW
+    hq.fleet.review()
+    assert len(hq.fleet.members) == 2 + MOST_NEW
+    later = time.monotonic() + 61.0
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    hq.fleet.review()
+    assert {one.id for one in crowd} <= set(hq.fleet.members)
+    net.restart(hq)
+    assert {one.id for one in crowd} <= set(hq.fleet.members)
+
+
 def test_what_is_not_on_disk_is_not_acknowledged(net: Net) -> None:
     hq, lab = net["hq"], net["lab"]
     changed = hq.fleet.members[lab.id]._replace(revision=50)
@@ -460,6 +642,33 @@ def test_the_last_words_to_a_member_of_a_fleet_that_we_are_not_in(net: Net) -> N
 # Damage
 
 
+def test_the_largest_fleet_that_members_can_make_is_loaded_again(tmp_path: Path) -> None:
+    address, name = '"' * (LONGEST_ADDRESS - 6) + ":65535", "\N{GRINNING FACE}" * 79
+    others = tuple(
+        Other(
+            f"{n:064x}", name, MOST_REVISIONS - 1, (address,) * (0 if n % 2 == 0 else MOST_ADDRESSES),
+            (bytes(LARGEST_CERT),) * MOST_CERTS, n % 2 == 0, True, MOST_REVISIONS,
+        )
+        for n in range(MOST_MEMBERS + MOST_REMOVED)
+    )  # fmt: skip
+    size = len(msgspec.toml.encode(Saved(Self("", "", 1), member=others[:16]))) / 16 * len(others)
+    assert size < fleetfile.LARGEST
+
+
+def test_a_file_that_would_not_be_loaded_again_is_not_written(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hq = net["hq"]
+    path = hq.directory / "fleet.toml"
+    before = path.read_bytes()
+    monkeypatch.setattr(fleetfile, "LARGEST", len(before))
+    hq.move("a-longer-name-than-before.example.com:2425")
+    assert "too large to be kept" in hq.fleet.trouble
+    assert path.read_bytes() == before
+    net.restart(hq)
+    assert hq.fleet.problem == ""
+
+
 @pytest.mark.parametrize(
     ("file", "damage", "why"),
     [
@@ -469,7 +678,7 @@ def test_the_last_words_to_a_member_of_a_fleet_that_we_are_not_in(net: Net) -> N
         ("fleet.toml", lambda text: text.replace("version = 1", "version = 2"), "newer camrelay"),
         ("fleet.toml", lambda text: text.replace('id = "', 'id = "0', 1), "of another relay"),
         ("fleet.toml", lambda text: "x = 1", "damaged"),
-        ("fleet.toml", lambda text: "#" * (5 << 20), "too large"),
+        ("fleet.toml", lambda text: "#" * (fleetfile.LARGEST + 1), "too large"),
         ("peer.pem", lambda text: text[:100], "damaged"),
     ],
 )

@@ -52,6 +52,21 @@ def test_a_key_is_made_once_and_found_again(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == [FILE]
 
 
+def test_a_file_that_others_may_read_is_shut_or_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / FILE
+    assert PeerKey.load_or_create(tmp_path).note == ""
+    path.chmod(0o644)
+    assert PeerKey.load_or_create(tmp_path).note == ""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("pathlib.Path.chmod", refuse)
+    assert "peer.pem: others may read it: chmod 600" in PeerKey.load_or_create(tmp_path).note
+
+
 def test_both_ends_of_an_invitation_derive_the_same_certificate() -> None:
     assert PeerKey.from_seed(b"x" * 32).cert == PeerKey.from_seed(b"x" * 32).cert != KEYS[0].cert
 

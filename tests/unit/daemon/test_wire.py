@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import encodings
+import pkgutil
 import random
+import sys
+import time
 import zlib
 from contextlib import suppress
+from encodings.aliases import aliases
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +18,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from camrelay.config import kinds
+from camrelay.config.kinds import Refused
 from camrelay.daemon import columns, wire
 from camrelay.daemon.columns import MOST_INFLATED, MOST_ROWS
 from camrelay.daemon.wire import (
@@ -29,10 +37,16 @@ from camrelay.daemon.wire import (
     encode,
 )
 from camrelay.errors import MalformedFrame
+from camrelay.ipmsg import charset
+from camrelay.ipmsg.charset import LAST_RESORT
+from camrelay.ipmsg.kind import Kind
 from camrelay.ipmsg.packet import build, parse
 from camrelay.ipmsg.presence import read
+from camrelay.ipmsg.trailer import clean
 from camrelay.relay.copy import row_key
 from camrelay.relay.messages import BUCKETS, Changes, Digest, Marks, Reach, Row, Rows
+from camrelay.relay.publishing import TOGETHER
+from camrelay.relay.roster import MAX_USERS
 from tests.rows import keys, numbers, row, rows
 
 if TYPE_CHECKING:
@@ -147,6 +161,11 @@ def test_newer_fields_of_a_member_and_of_rows_are_tolerated() -> None:
     assert decode(raw(20, deflated([*table_of(Changes((row(),), ())), ["new"]]))) == Changes((row(),), ())
 
 
+def test_a_full_fleet_is_welcome_with_the_one_that_says_so() -> None:
+    fleet = tuple(Member(f"{n:064x}", "hq", (), (), 1) for n in range(wire.MOST_MEMBERS + 1))
+    assert decode(encode(Welcome(fleet))) == Welcome(fleet)
+
+
 @pytest.mark.parametrize("tag", [0, 8, 15, 21, 127, 4711, -1])
 def test_a_message_of_a_newer_relay_is_unknown(tag: int) -> None:
     assert decode(raw(tag, "what", {"ever": [1]})) == Unknown(tag)
@@ -238,6 +257,11 @@ HOSTILE = (
     ("charsets", [["utf-16"], b"\0"]),
     ("charsets", [["no such"], b"\0"]),
     ("charsets", [["rot13"], b"\0"]),
+    ("charsets", [["utf-" + "-" * 3000 + "8"], b"\0"]),
+    ("charsets", [["utf--8"], b"\0"]),
+    ("charsets", [["UTF-8"], b"\0"]),
+    ("versions", [[b"2"], b"\0"]),
+    ("versions", [[b"abc"], b"\0"]),
     ("versions", [[b"1:2"], b"\0"]),
     ("versions", [[b""], b"\0"]),
     ("versions", [[b"1" * 129], b"\0"]),
@@ -280,6 +304,73 @@ def test_rows_that_could_harm_are_refused(column: str, value: Any) -> None:
         decode(with_column(column, value))
 
 
+def test_every_charset_that_may_be_configured_can_be_told() -> None:
+    """But for those that are another way to write Unicode, and no client's."""
+    assert {
+        LAST_RESORT,
+        *charset._CODEPAGES,
+        *(one for kind in Kind for one in kind.charsets),
+    } <= columns.CHARSETS
+    names = {
+        *aliases,
+        *aliases.values(),
+        *(module.name for module in pkgutil.iter_modules(encodings.__path__)),
+    }
+    configured = set()
+    for name in names:
+        with suppress(Refused):
+            configured.add(kinds._codepage(name))
+    unicode_only = {"idna", "utf-7", "unicode-escape", "raw-unicode-escape"}
+    assert configured - unicode_only == columns.CHARSETS - {LAST_RESORT}
+    assert max(map(len, columns.CHARSETS)) <= 32
+    told = tuple(row(f"u{n}")._replace(charset=name) for n, name in enumerate(sorted(columns.CHARSETS)))
+    assert decode(encode(Changes(told, ()))) == Changes(told, ())
+
+
+def test_no_name_from_outside_reaches_the_codecs() -> None:
+    asked: list[str] = []
+    codecs.register(search := lambda name: asked.append(name))
+    try:
+        for name in ("x-camrelay-1", "utf-8-" + "x" * 20):
+            with pytest.raises(MalformedFrame):
+                decode(with_column("charsets", [[name], b"\0"]))
+    finally:
+        codecs.unregister(search)
+    assert asked == []
+
+
+def test_what_may_not_be_shown_is_what_clean_takes_out() -> None:
+    unsafe = {sign for sign in map(chr, range(sys.maxunicode + 1)) if clean(sign) != sign}
+    assert set(columns._UNSHOWN.findall("".join(map(chr, range(sys.maxunicode + 1))))) == unsafe
+
+
+def test_texts_of_many_strange_signs_cost_hardly_more_than_others() -> None:
+    odd = [
+        sign
+        for sign in map(chr, range(0x300, sys.maxunicode + 1))
+        if not sign.isprintable() and clean(sign) == sign
+    ]
+
+    def cost(signs: str) -> float:
+        texts = [signs[at : at + 70] for at in range(0, 70 * MOST_ROWS, 70)]
+
+        def timed() -> float:
+            began = time.perf_counter()
+            columns._shown(texts)
+            return time.perf_counter() - began
+
+        return min(timed() for _ in range(5))
+
+    size = 70 * MOST_ROWS
+    assert cost("".join(odd)[:size].ljust(size, odd[0])) < 5 * cost("\ue000" * size)
+
+
+def test_a_bucket_of_the_largest_roster_is_not_too_many_rows() -> None:
+    average = MAX_USERS / BUCKETS
+    assert average + 8 * average**0.5 < MOST_ROWS
+    assert 2 * TOGETHER + 8 * TOGETHER**0.5 < MOST_ROWS, "small buckets go together"
+
+
 @pytest.mark.parametrize("name", ["a\x1bb", "x" * 300, "x" * 100 + "\x1b"])
 def test_a_key_of_somebody_who_is_gone_is_checked_too(name: str) -> None:
     for key in ((name, "pc"), ("taro", name)):
@@ -319,6 +410,7 @@ MALFORMED = {
     "too many certificates": raw(6, [ID, "hq", [], [b""] * 5, 1, False]),
     "a certificate without end": raw(6, [ID, "hq", [], [bytes(8193)], 1, False]),
     "too many members": raw(4, [[ID, "hq", [], [], 1, False]] * 1025),
+    "too many to be welcome to": raw(7, [[ID, "hq", [], [], 1, False]] * 1026),
     "a network that is none": raw(16, ["10.0.0.0/33"], [], [], True, True),
     "an address as a network": raw(16, ["10.0.0.1"], [], [], True, True),
     "a segment with a wildcard in front": raw(16, [], ["10.*.0.1"], [], True, True),

@@ -142,3 +142,41 @@ def test_users_of_one_of_two_relays_of_a_segment_are_hidden_as_long_as_it_tells_
     scene.world.run(20)
     assert scene.known(scene.ann, 2)
     assert scene.listed(scene.ann, 2)
+
+
+def rename(scene: Scene, site: int, name: str) -> None:
+    """The relay of that site calls itself something else now."""
+    renamed = scene.relay(site)
+    for node in scene.nodes:
+        if node is not renamed:
+            names = scene.fleet.members(node) | {renamed.id: name}
+            node.act(node.relay.enlist(node.id, names, node.clock))
+    scene.world.run(60)
+
+
+def test_a_rule_by_id_is_about_a_relay_whatever_it_calls_itself() -> None:
+    scene = Scene()
+    scene.regroup(scene.ann, "secret")
+    scene.reload(1, Share(("group:secret",), (f"peer:{scene.relay(2).id[:8]}",)))
+    scene.reload(3, Share((f"peer:{scene.relay(2).id[:8]}",), ("here",)))
+    other = scene.clients[1][0]
+    for name in ("r2", "harmless", "r2~0123"):
+        begun = scene.world.now
+        rename(scene, 2, name)
+        scene.regroup(scene.ann, "secret")
+        assert not scene.told(scene.ann, scene.relay(2), begun)
+        other.rename(f"as {name}")
+        scene.world.run(10)
+        assert not scene.known(scene.ann, 2)
+        assert not scene.listed(other, 3)
+        assert scene.listed(scene.ann, 3)
+
+
+def test_a_rule_by_name_is_about_all_relays_that_have_it() -> None:
+    scene = Scene()
+    scene.reload(1, UNTOLD)
+    rename(scene, 2, "r2~6e82")
+    rename(scene, 3, "R2~1111")
+    scene.regroup(scene.ann, "secret")
+    assert scene.known(scene.bea, 2)
+    assert not scene.known(scene.ann, 2)

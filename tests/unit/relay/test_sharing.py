@@ -17,7 +17,7 @@ from camrelay.ipmsg.signed import hosts
 from camrelay.relay.outputs import Interface, Output, Transmit
 from camrelay.relay.rules import Share
 from camrelay.relay.segment import Segment
-from camrelay.relay.sharing import Place, Rules, fits, place_of, span
+from camrelay.relay.sharing import Place, Rules, fits, fits_peer, place_of, span, unmatched
 from camrelay.relay.user import SavedUser
 from tests.keys import RELAY
 from tests.scripted import Sent
@@ -93,6 +93,42 @@ def test_peers_who_told_us_are_known_by_name_without_regard_to_case() -> None:
     assert rules.about("10.1.1.5", "", False, "hq-2f") == 1
     assert rules.about("10.1.1.5", "", False, "branch") == 0
     assert rules.about("10.1.1.5", "", False, "") == 0
+
+
+ID = "0123abcd" * 8
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fit"),
+    [
+        ("hq", "HQ~0123", True),
+        ("hq", "hq~0123abcd", True),
+        ("hq~0123", "hq~0123", True),
+        ("hq~9999", "hq~0123", False),
+        ("h*", "hq~0123", True),
+        ("my~relay", "my~relay", True),
+        ("my", "my~relay", False),
+        ("0123abcd", "whoever", True),
+        ("0123ABCD01", "whoever", True),
+        (ID, "whoever", True),
+        ("0123abc", "whoever", False),
+        ("0123abce", "whoever", False),
+        ("99999999", "99999999", False),
+    ],
+)
+def test_a_peer_is_meant_by_its_bare_name_or_its_id(pattern: str, name: str, fit: bool) -> None:
+    assert fits_peer(pattern, name, ID) is fit
+    rules = Rules([hide(f"peer:{pattern}"), hide("*", to=f"peer:{pattern}")])
+    assert rules.about("10.1.1.5", "", False, name, ID) == (0b11 if fit else 0b10)
+    assert rules.to_peer(0b10, name, ID) == (1 if fit else None)
+
+
+def test_patterns_that_mean_no_relay_are_found() -> None:
+    shares = [
+        Share(("peer:hq", "peer:x"), ("peer:x", "*")),
+        Share(("group:y",), ("peer:0123abcd", "peer:z*")),
+    ]
+    assert unmatched(shares, [("HQ~0123", ID)]) == ["peer:x", "peer:z*"]
 
 
 def test_the_first_rule_that_fits_both_sides_decides() -> None:
