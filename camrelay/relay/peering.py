@@ -301,8 +301,6 @@ class Peering:
 
     def tick(self, now: float) -> None:
         """Whatever is due."""
-        if not self._peers and not self._pending:
-            return
         if now >= self._planned:
             for peer in self._peers.values():
                 if now >= peer.digest_due:

@@ -172,3 +172,15 @@ def test_users_of_a_dead_relays_segment_are_heard_by_the_one_that_names_it() -> 
     sites.relay(1).restart()
     sites.complete(within=60)
     check(sites.fleet)
+
+
+def test_a_relay_left_alone_while_a_duty_fades_comes_to_rest() -> None:
+    """Its last peer is removed in the minute in which farewells, or a second round, were still to be said."""
+    sites = Sites(2, remote=REMOTE, **SOONER)
+    for node in sites.nodes:
+        gone = [other for other in sites.nodes if other is not node]
+        node.act(node.relay.unlinked(gone[0].id, node.clock))
+        node.act(node.relay.linked(gone[0].id, node.clock))
+        node.act(node.relay.enlist(node.id, {}, node.clock))
+    sites.world.run(120)
+    assert all(node.relay.next_due() > sites.world.now for node in sites.nodes)
