@@ -33,6 +33,16 @@ def write(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def shut(path: Path) -> str:
+    """Nobody but its owner may read ``path`` from now on; if that cannot be done, what a person has to do, else ""."""
+    if path.stat().st_mode & 0o077:
+        try:
+            path.chmod(PRIVATE)
+        except OSError:
+            return f"{path}: others may read it: chmod 600, and its owner must be the user who runs camrelay"
+    return ""
+
+
 def reason(error: OSError) -> str:
     """Why, in lower case."""
     return (error.strerror or str(error)).lower()

@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from camrelay.daemon.durably import PRIVATE, reason, shut
 from camrelay.errors import StartError
 from camrelay.ipmsg.crypto import PrivateKey
 
 FILE = "key.pem"
-PRIVATE = 0o600
 LARGEST = 65_536  # bytes: two keys are under 3,000
 _BLOCK = re.compile(rb"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", re.DOTALL)
 
@@ -42,9 +42,9 @@ def load_or_create(directory: str | os.PathLike[str]) -> Keys:
     except FileNotFoundError:
         return _create(path)
     except OSError as error:
-        raise StartError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise StartError(f"{path}: {reason(error)}") from None
     keys = _parse(pem, path)
-    return keys._replace(note=_shut(path))
+    return keys._replace(note=shut(path))
 
 
 def _parse(pem: bytes, path: Path) -> Keys:
@@ -76,20 +76,9 @@ def _create(path: Path) -> Keys:
     except FileExistsError:
         return load_or_create(path.parent)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         return keys._replace(
-            note=f"{path}: {reason}: the relay has a new name at every start until this is mended"
+            note=f"{path}: {reason(error)}: the relay has a new name at every start until this is mended"
         )
     finally:
         temporary.unlink(missing_ok=True)
     return keys
-
-
-def _shut(path: Path) -> str:
-    """Nobody else may read the file."""
-    if path.stat().st_mode & 0o077:
-        try:
-            path.chmod(PRIVATE)
-        except OSError:
-            return f"{path}: others may read it: chmod 600, and its owner must be the user who runs camrelay"
-    return ""

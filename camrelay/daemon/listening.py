@@ -9,6 +9,7 @@ import socket
 import stat
 from pathlib import Path
 
+from camrelay.daemon.durably import reason
 from camrelay.errors import StartError
 
 GROUP = "camrelay"
@@ -32,9 +33,8 @@ def listen(path: str | os.PathLike[str]) -> tuple[socket.socket, list[str]]:
             os.umask(mask)
         listener.listen(BACKLOG)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         raise StartError(
-            f"control socket {where}: {reason}: set [relay] control or make the directory"
+            f"control socket {where}: {reason(error)}: set [relay] control or make the directory"
         ) from None
     return listener, _give_to_group(where)
 
@@ -64,6 +64,7 @@ def _give_to_group(path: Path) -> list[str]:
         if path.stat().st_gid != group:  # a sandbox refuses chown altogether
             os.chown(path, -1, group)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        return [f"control socket {path}: cannot be given to group {GROUP} ({reason}): only its owner may ask"]
+        return [
+            f"control socket {path}: cannot be given to group {GROUP} ({reason(error)}): only its owner may ask"
+        ]
     return []

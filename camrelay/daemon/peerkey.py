@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from camrelay.daemon.durably import PRIVATE, reason, write
+from camrelay.daemon.durably import reason, shut, write
 from camrelay.daemon.words import words_of
 from camrelay.errors import FleetError
 
@@ -59,7 +59,7 @@ class PeerKey:
             if path.stat().st_size > LARGEST:
                 raise FleetError(f"{path}: too large for a key file: put the right one back")
             found = cls._parse(path.read_bytes(), path)
-            found.note = _shut(path)
+            found.note = shut(path)
             return found
         except FileNotFoundError:
             made = cls.create()
@@ -215,16 +215,6 @@ def _element(der: bytes, at: int, tag: int) -> tuple[int, int, int]:
     if begins + size > len(der):
         raise ValueError("cut off")
     return begins, begins + size, begins + size
-
-
-def _shut(path: Path) -> str:
-    """Nobody else may read the file."""
-    if path.stat().st_mode & 0o077:
-        try:
-            path.chmod(PRIVATE)
-        except OSError:
-            return f"{path}: others may read it: chmod 600, and its owner must be the user who runs camrelay"
-    return ""
 
 
 def _context(protocol: int, pair: Pair) -> ssl.SSLContext:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Never
 import trio
 
 from camrelay.daemon import schema
+from camrelay.daemon.durably import reason
 from camrelay.daemon.schema import SCHEMA, is_damage
 from camrelay.daemon.told import Told
 from camrelay.errors import StartError, StoreError
@@ -92,8 +93,9 @@ class Store:
         try:
             directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise StartError(f"state directory {directory}: {reason}: set [relay] state or make it") from None
+            raise StartError(
+                f"state directory {directory}: {reason(error)}: set [relay] state or make it"
+            ) from None
         read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
         if not read_only and not os.access(directory, os.W_OK | os.X_OK):
             raise StartError(

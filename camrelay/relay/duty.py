@@ -5,13 +5,13 @@ relay finds the same one by itself; when its link is gone the next one in line t
 from __future__ import annotations
 
 from hashlib import sha256
-from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
-from camrelay.relay.segment import Segment, number
+from camrelay.relay.segment import Segment, network_of, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from ipaddress import IPv4Network
 
     from camrelay.relay.messages import Reach, RelayId
 
@@ -59,7 +59,7 @@ class Realm:
 
 
 def _network(text: str) -> IPv4Network:
-    network = IPv4Network(text[:-1] + "0/24" if text.endswith(".*") else text)
+    network = network_of(text)
     if network.prefixlen < WIDEST or network.is_loopback or network.is_multicast or network.is_unspecified:
         raise ValueError(f"{text} is no network of an office")
     return network

@@ -62,7 +62,7 @@ class Parts:
             alone = segment.interface is not None and not any(user.is_relay for user in segment.listeners)
             who = me if alone else holder(segment, me, fit, realms)
             ours = who == me
-            segment.server = self._peers[who].name if who and not ours and who in self._peers else None
+            segment.server = self._name(who)
             if ours and not segment.served:
                 taken.append(segment)
             elif segment.served and not ours:
@@ -91,8 +91,11 @@ class Parts:
         """Who serves the segments of others, for people: ``Segment.server``."""
         me, realms = self._settling.me, self._realms()
         for segment in self._context.segments.claimed:
-            who = holder(segment, me, FIT, realms)
-            segment.server = self._peers[who].name if who and who in self._peers else None
+            segment.server = self._name(holder(segment, me, FIT, realms))
+
+    def _name(self, relay: RelayId | None) -> str | None:
+        """Of a peer; None: of us, or of nobody."""
+        return self._peers[relay].name if relay is not None and relay in self._peers else None
 
     def swept(self) -> list[Segment]:
         """The remote segments whose addresses it is our part to ask."""
@@ -143,7 +146,7 @@ class Parts:
 
     def next_due(self) -> float:
         """When there is something to do."""
-        due = min(*self._again.values(), *self._fading.values(), math.inf, math.inf)
+        due = min((*self._again.values(), *self._fading.values()), default=math.inf)
         return min(due, self._until) if self._holds else due
 
     def tick(self, now: float) -> None:

@@ -112,8 +112,7 @@ class Publishing:
         by_key = self._context.roster.by_key
         copy = self.of(peer)
         rows = [copy.rows[key] for key in copy.rows if (user := by_key.get(key)) and user.joined >= started]
-        for start in range(0, len(rows), TOGETHER):
-            self._context.emit(Tell(peer.id, Changes(tuple(rows[start : start + TOGETHER]), ())))
+        self._say([peer], rows, [])
 
     def _tell(self, view: View, copy: Copy, peers: list[Peer], said: list[Said]) -> None:
         visible, limited = self._context.sharing.visible_to_peer, view != EVERYBODY
@@ -129,6 +128,9 @@ class Publishing:
                 rows.append(row)
             elif again:
                 rows.append(before)
+        self._say(peers, rows, gone)
+
+    def _say(self, peers: list[Peer], rows: list[Row], gone: list[Key]) -> None:
         for start in range(0, max(len(rows), len(gone)), TOGETHER):
             part = slice(start, start + TOGETHER)
             news = Changes(tuple(rows[part]), tuple(gone[part]))

@@ -92,7 +92,7 @@ class Rounds:
         elif self._hears_broadcasts(target) and self._crowded(target.segment):
             lists[target.segment] = self._crowd(target.segment)
         elif back:
-            gone = {left: one.user for left, one in self._gone.items()}
+            gone = self._who_left()
             lists[target] = self._whole_round(target, gone, self._departed(gone))
         else:
             lists[target] = self._list_for(target)
@@ -127,7 +127,7 @@ class Rounds:
         """
         if self._unicast.mute or self._pace.rounds:
             return
-        gone = {left: one.user for left, one in self._gone.items()}
+        gone = self._who_left()
         self._gone = {
             left: Gone(one.user, one.rounds - 1) for left, one in self._gone.items() if one.rounds > 1
         }
@@ -136,7 +136,10 @@ class Rounds:
     def take_over(self, segments: Iterable[Segment]) -> None:
         """The same to these, whom a peer told until now: what it did not come to say is said."""
         if not self._unicast.mute:
-            self._begin(segments, {left: one.user for left, one in self._gone.items()})
+            self._begin(segments, self._who_left())
+
+    def _who_left(self) -> dict[Left, User]:
+        return {left: one.user for left, one in self._gone.items()}
 
     def _begin(self, segments: Iterable[Segment], gone: dict[Left, User]) -> None:
         departed = self._departed(gone)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from camrelay.ipmsg.presence import Kind
 from camrelay.relay.context import Bucket
 from camrelay.relay.outputs import Twin, UserChanged, UserJoined, UserMoved, UserYielded
 from camrelay.relay.peers import MOST_CLAIM
@@ -60,7 +61,7 @@ class Settling:
         self.remembered: dict[Key, dict[str, Row]] = {}
         self.contested: dict[
             Key, float
-        ] = {}  # users of peers that we heard elsewhere, and how long that counts
+        ] = {}  # users of peers that we heard elsewhere, and until when that counts
         self.changed: Callable[..., None] = lambda *_: None
         self.again: Callable[[Iterable[Key]], None] = lambda *_: None  # settle these, in helpings
         self.neighbour: Callable[[float], None] = lambda *_: None  # a relay was heard on a wire of ours
@@ -259,7 +260,7 @@ class Settling:
         if not self._free(key, told, now):
             return None
         presence, datagram = said(row)
-        if key_of(presence) != key or presence.kind.value == "camrelay":
+        if key_of(presence) != key or presence.kind is Kind.CAMRELAY:
             self._context.count("users of peers not taken: name cannot be written")
             return None
         return segment, presence, datagram

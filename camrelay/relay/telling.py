@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from camrelay.ipmsg.announcement import announce, told
+from camrelay.ipmsg.announcement import OTHERS_LIMIT, announce, told
 from camrelay.ipmsg.command import Command
 from camrelay.relay.messages import Row
 
 if TYPE_CHECKING:
     from camrelay.ipmsg.presence import Presence
     from camrelay.relay.user import User
-
-MOST_BYTES = 128  # of VER and parts, as ``announce`` repeats them
 
 
 def row_of(user: User, address: str, port: int, presence: Presence, claim: int) -> Row:
@@ -27,9 +25,9 @@ def row_of(user: User, address: str, port: int, presence: Presence, claim: int) 
         host=p.host_text,
         nick=p.nick_text,
         group=p.group_text,
-        version=p.version[:MOST_BYTES],
+        version=p.version[:OTHERS_LIMIT],
         options=p.abilities,
-        parts=p.parts[:MOST_BYTES],
+        parts=p.parts[:OTHERS_LIMIT],
         line=p.line,
         charset=p.charset,
         address=address,
