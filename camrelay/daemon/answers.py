@@ -7,9 +7,14 @@ Answer:   {"v":1,"event":{...}} any number of times, then {"v":1,"ok":true,"resu
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
+from camrelay.errors import UsageError
 from camrelay.relay.snapshot import Snapshot  # noqa: TC001 - msgspec reads the annotations
+
+T = TypeVar("T")
 
 VERSION = 1
 LONGEST_REQUEST = 64 << 10  # bytes of the request line: 1,024 segments in full
@@ -113,6 +118,14 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: str = ""  # join
     peer: str = ""  # remove
     peers: tuple[str, ...] = ()  # sync
+    more: msgspec.Raw = msgspec.Raw(b"{}")  # all others: an object, whose form belongs to the request
+
+    def args(self, form: type[T]) -> T:
+        """``more`` in the form of this request. Raises UsageError where it does not fit."""
+        try:
+            return msgspec.json.decode(self.more, type=form)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{self.do}: {error}") from None
 
 
 class Invited(msgspec.Struct, frozen=True):

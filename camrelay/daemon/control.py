@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
     from camrelay.relay.snapshot import UserRow
 
+    # Shows the client something of the work under way: one event line.
+    Tell = Callable[[object], Awaitable[None]]
     # What another part of the daemon answers: may only root and our own user ask, and who answers.
-    Requests = Mapping[str, tuple[bool, Callable[[Request], Awaitable[object]]]]
+    Requests = Mapping[str, tuple[bool, Callable[[Request, Tell], Awaitable[object]]]]
 
 __all__ = ["Answers", "Control", "Pass", "listen"]
 
@@ -229,15 +231,21 @@ class Control:
         await _send(stream, _line({"v": VERSION, "ok": True, "result": {}}))
 
     async def _ask(self, stream: trio.SocketStream, request: Request) -> None:
-        """One of those that came with ``more``; while it works the client is shown that we live."""
+        """One of those that came with ``more``; while it works the client is shown that we live.
+
+        Who only looks and hangs up is not worked for any longer; what somebody began to change is brought to its end.
+        """
         changes, ask = self._more[request.do]
         if changes:
             self._check_allowed(stream, request.do)
         outcome: object = None
+        outlet = _Outlet(stream)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_show_life, stream)
+            nursery.start_soon(outlet.show_life)
+            if not changes:
+                nursery.start_soon(_until_closed, stream, nursery.cancel_scope)
             try:
-                outcome = await ask(request)
+                outcome = await ask(request, outlet.tell)
             except CamrelayError as error:
                 outcome = error
             nursery.cancel_scope.cancel()
@@ -246,11 +254,24 @@ class Control:
         await _send(stream, _line({"v": VERSION, "ok": True, "result": outcome}))
 
 
-async def _show_life(stream: trio.SocketStream) -> Never:
-    while True:
-        await trio.sleep(SIGN_OF_LIFE)
-        with trio.CancelScope(shield=True):  # half a line would spoil the answer
-            await _send(stream, _line({"v": VERSION, "event": {}}))
+class _Outlet:
+    """Event lines to one client, one after the other."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._turn = trio.Lock()
+
+    async def tell(self, event: object) -> None:
+        """One line."""
+        async with self._turn:
+            with trio.CancelScope(shield=True):  # half a line would spoil the answer
+                await _send(self._stream, _line({"v": VERSION, "event": event}))
+
+    async def show_life(self) -> Never:
+        """An empty one every few seconds."""
+        while True:
+            await trio.sleep(SIGN_OF_LIFE)
+            await self.tell({})
 
 
 async def _until_closed(stream: trio.SocketStream, scope: trio.CancelScope) -> None:

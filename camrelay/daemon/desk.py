@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from camrelay.config import Config
     from camrelay.daemon.answers import Request
+    from camrelay.daemon.control import Tell
     from camrelay.daemon.enrol import Enrolment
     from camrelay.daemon.fleet import Fleet
     from camrelay.daemon.links import Links
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from camrelay.relay.rules import Share
     from camrelay.relay.snapshot import PeerRow
 
-    Ask = Callable[[Request], Awaitable[object]]
+    Ask = Callable[[Request, Tell], Awaitable[object]]
 
 REVIEW_EVERY: Final = 30.0  # seconds: an invitation's end may be seen so much later
 SYNC_WITHIN: Final = 15.0  # seconds that somebody waits for what differs to be repaired
@@ -180,10 +181,10 @@ class Desk:
 
     # -- requests -----------------------------------------------------------------------------------------
 
-    async def _list(self, request: Request) -> FleetView:
+    async def _list(self, request: Request, tell: Tell) -> FleetView:
         return self.view()
 
-    async def _invite(self, request: Request) -> Invited:
+    async def _invite(self, request: Request, tell: Tell) -> Invited:
         name = request.name.strip()
         if len(name) > LONGEST_NAME or not name.isprintable():
             raise UsageError(f"expected a name of at most {LONGEST_NAME} letters for the new relay")
@@ -203,7 +204,7 @@ class Desk:
             addresses=list(fleet.me.addresses),
         )
 
-    async def _join(self, request: Request) -> Joined:
+    async def _join(self, request: Request, tell: Tell) -> Joined:
         fleet = self._fleet
         async with self._changing:
             inviter = await self._enrolment.join(request.token)
@@ -215,7 +216,7 @@ class Desk:
             relays=len(fleet.members) + 1,
         )
 
-    async def _remove(self, request: Request) -> Removed:
+    async def _remove(self, request: Request, tell: Tell) -> Removed:
         fleet = self._fleet
         async with self._changing:
             peer = fleetnames.find(fleet, request.peer)
@@ -224,7 +225,7 @@ class Desk:
             leaving.remove(fleet, peer)
         return made
 
-    async def _rotate(self, request: Request) -> Rotated:
+    async def _rotate(self, request: Request, tell: Tell) -> Rotated:
         fleet = self._fleet
         async with self._changing:
             await have_key(fleet)
@@ -236,7 +237,7 @@ class Desk:
                     await trio.sleep(LOOK_EVERY)
         return Rotated(words_of(key_hash(key.certs[-1])), rotating.awaited(fleet))
 
-    async def _sync(self, request: Request) -> list[Synced]:
+    async def _sync(self, request: Request, tell: Tell) -> list[Synced]:
         fleet = self._fleet
         wanted = [fleetnames.find(fleet, name) for name in request.peers] or list(fleet.members)
         if fleet.me.id in wanted:

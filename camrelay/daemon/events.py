@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from camrelay.daemon.links import Links
     from camrelay.daemon.log import Log
     from camrelay.daemon.store import Store
+    from camrelay.daemon.tap import Tap
     from camrelay.relay.outputs import Event, Output
     from camrelay.relay.user import User
 
@@ -51,8 +52,9 @@ NAMES: Final[dict[type, str]] = {
 class Router:
     """Takes every list of outputs, in the order in which they were decided."""
 
-    def __init__(self, lan: LanLike, store: Store, log: Log) -> None:
+    def __init__(self, lan: LanLike, store: Store, log: Log, tap: Tap) -> None:
         self._lan = lan
+        self._tap = tap
         self._store = store
         self._log = log
         self.control: Control | None = None  # made later: it needs the service, which needs this
@@ -73,6 +75,8 @@ class Router:
         if transmits:  # first: log and disk can wait, clients should not
             self._lan.send(transmits)
             self._store.used_numbers(len(transmits))
+            if self._tap.active:
+                self._tap.sent(transmits, now)
         for other in others:
             if isinstance(other, Tell):
                 if self.links is not None:

@@ -22,6 +22,8 @@ from camrelay.daemon.calls import Calls
 from camrelay.daemon.control import Control
 from camrelay.daemon.events import Router
 from camrelay.daemon.stalls import suspended
+from camrelay.daemon.tap import Tap
+from camrelay.daemon.tracing import Stand
 from camrelay.relay.relay import Relay
 
 if TYPE_CHECKING:
@@ -107,7 +109,8 @@ class Tasks:
             can_speak=lan.can_speak,
             now=trio.current_time(),
         )
-        self._router = Router(lan, store, log)
+        self._tap = Tap()
+        self._router = Router(lan, store, log, self._tap)
         self._answering = Answering(
             config,
             lan=lan,
@@ -126,8 +129,18 @@ class Tasks:
         self._router.links = self._peers.links if self._peers else None
         self._answering.peers = self._peers
         self._calls = self._router.calls = Calls(self._connected)
+        stand = Stand(
+            self._tap,
+            self._relay,
+            self._act,
+            log,
+            config=lambda: self._config,
+            interfaces=lambda: self._segments,
+            peers=self._peers,
+        )
+        fleet = self._peers.desk.requests if self._peers else {}
         self._control = self._router.control = Control(
-            self._answering, may_change, self._peers.desk.requests if self._peers else None
+            self._answering, may_change, {**fleet, **stand.requests()}
         )
 
     # -- life --------------------------------------------------------------------------------------------
@@ -211,10 +224,8 @@ class Tasks:
             datagrams = await self._lan.receive()
             for start in range(0, len(datagrams), PIECE):
                 now = trio.current_time()
-                outputs: list[Output] = []
-                for datagram in datagrams[start : start + PIECE]:
-                    outputs += receive(datagram, now)
-                self._act(outputs, now)
+                piece = datagrams[start : start + PIECE]
+                self._act(self._tap.receive(receive, self._relay.counters, piece, now), now)
                 if start + PIECE < len(datagrams):
                     await trio.lowlevel.checkpoint()
 

@@ -35,6 +35,14 @@ class Asked(IntFlag):
     KEY = 16  # GETPUBKEY: answered by ANSPUBKEY
 
 
+# What is asked without the user there seeing it: command and body.
+_PROBES = {
+    Asked.INFO: (int(Command.GETINFO), b""),
+    Asked.LIST: (Command.GETLIST | Option.CAPUTF8, b"0"),
+    Asked.KEY: (Command.GETPUBKEY | AUTORETOPT, write_capability()),
+}
+
+
 class Questions:
     """Asks, and remembers that it did."""
 
@@ -69,17 +77,34 @@ class Questions:
                 return
         self._send(Asked.ENTRY, data, address, port, now)
 
+    def probe(self, address: str, kinds: Asked, now: float, pad: int = 0) -> None:
+        """Ask all of ``kinds``, for somebody who looks for a fault. ``pad``: bytes that make BR_ENTRY larger.
+
+        Who is in none of our segments is not told to send us later presence: it is not taken in.
+        """
+        context = self._context
+        if Asked.ENTRY in kinds:
+            segment = context.segments.of(address)
+            dialup = int(Option.DIALUP) if segment is not None and segment.interface is None else 0
+            plus = dialup | context.plus
+            data = announce(context.own, Command.BR_ENTRY, context.next_number(), plus=plus) + context.note
+            self._send(Asked.ENTRY, data + (b"\nPD:" + b"x" * pad if pad else b""), address, PORT, now)
+        for kind, (command, body) in _PROBES.items():
+            if kind in kinds:
+                self._ask(kind, command, body, address, PORT, now)
+
     def info(self, user: User, now: float) -> None:
         """Ask for the client's version: answered at once, and its user sees nothing."""
-        self._ask(Asked.INFO, Command.GETINFO, b"", user, now)
+        self._ask(Asked.INFO, *_PROBES[Asked.INFO], user.address, user.port, now)
 
     def list(self, user: User, index: int, now: float) -> None:
         """Ask for the client's member list from ``index``: its user sees nothing."""
-        self._ask(Asked.LIST, Command.GETLIST | Option.CAPUTF8, b"%d" % index, user, now)
+        command, _ = _PROBES[Asked.LIST]
+        self._ask(Asked.LIST, command, b"%d" % index, user.address, user.port, now)
 
     def key(self, user: User, now: float) -> None:
         """Ask for the client's public key, and not to be asked back."""
-        self._ask(Asked.KEY, Command.GETPUBKEY | AUTORETOPT, write_capability(), user, now)
+        self._ask(Asked.KEY, *_PROBES[Asked.KEY], user.address, user.port, now)
 
     def offer(self, address: str, port: int, now: float) -> None:
         """Offer our member list."""
@@ -87,10 +112,10 @@ class Questions:
         data = build(b"1", self._context.next_number(), own.logon, own.host, Command.OKGETLIST)
         self._send(Asked.OFFER, data, address, port, now)
 
-    def _ask(self, kind: Asked, command: int, body: bytes, user: User, now: float) -> None:
+    def _ask(self, kind: Asked, command: int, body: bytes, address: str, port: int, now: float) -> None:
         own = self._context.own
         data = build(own.version, self._context.next_number(), own.logon, own.host, command, body)
-        self._send(kind, data, user.address, user.port, now)
+        self._send(kind, data, address, port, now)
 
     def _send(self, kind: Asked, data: bytes, address: str, port: int, now: float) -> None:
         self.expect(address, kind, now)

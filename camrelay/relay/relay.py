@@ -252,6 +252,11 @@ class Relay:
             chosen.append(segment)
         return self._sweep.begin(chosen or self._peering.parts.swept(), now)
 
+    def ask(self, address: str, kinds: Asked, now: float, pad: int = 0) -> list[Output]:
+        """Questions of these kinds to any address, for somebody who looks for a fault; ``pad`` as in ``probe``."""
+        self._questions.probe(address, kinds, now, pad)
+        return self._take(now)
+
     # -- the fleet ---------------------------------------------------------------------------------------------------
 
     def enlist(self, me: RelayId, members: Mapping[RelayId, str], now: float) -> list[Output]:

@@ -9,6 +9,7 @@ import stat
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -314,18 +315,20 @@ def test_nonsense_from_the_daemon_is_a_control_error(tmp_path: Path, answer: byt
 # Requests of other parts of the daemon
 
 
-async def answer_later(request: Request) -> dict[str, str]:
+async def answer_later(request: Request, tell: control.Tell) -> dict[str, str]:
     await trio.sleep(2 * control.SIGN_OF_LIFE + 1)
     return {"peer": request.peer}
 
 
-async def refuse(request: Request) -> None:
+async def refuse(request: Request, tell: control.Tell) -> None:
     raise UsageError("no such relay")
 
 
 @asynccontextmanager
-async def serving_more(path: str, may_change: frozenset[int] | None = None) -> AsyncIterator[control.Control]:
-    more = {"slow": (False, answer_later), "change": (True, refuse)}
+async def serving_more(
+    path: str, may_change: frozenset[int] | None = None, more: control.Requests | None = None
+) -> AsyncIterator[control.Control]:
+    more = more or {"slow": (False, answer_later), "change": (True, refuse), "step": (False, step)}
     made = control.Control(FakeAnswers(), may_change, more)
     listener, _ = control.listen(path)
     async with trio.open_nursery() as nursery:
@@ -341,6 +344,51 @@ async def test_a_request_that_takes_long_shows_signs_of_life(path: str) -> None:
     assert [line.get("event") for line in lines] == [{}, {}, None]
     assert lines[-1]["result"] == {"peer": "x"}
     assert control.SIGN_OF_LIFE * 2 < client.PATIENCE
+
+
+class Steps(msgspec.Struct, forbid_unknown_fields=True):
+    most: int
+
+
+async def step(request: Request, tell: control.Tell) -> str:
+    for number in range(request.args(Steps).most):
+        await tell({"step": number})
+    return "done"
+
+
+async def test_what_is_told_while_it_works_comes_in_order_before_the_result(path: str) -> None:
+    async with serving_more(path), await trio.open_unix_socket(path) as stream:
+        await stream.send_all(b'{"v":1,"do":"step","more":{"most":3}}\n')
+        lines = [json.loads(line) async for line in _lines(stream)]
+    assert [line.get("event") for line in lines] == [{"step": 0}, {"step": 1}, {"step": 2}, None]
+    assert lines[-1]["result"] == "done"
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("more", [{}, {"most": "x"}, {"most": 1, "least": 0}, [1], 7])
+async def test_arguments_that_do_not_fit_are_one_clear_error(path: str, more: Any) -> None:
+    async with serving_more(path):
+        with pytest.raises(ControlError, match="step: ") as caught:
+            await ask(path, {"do": "step", "more": more})
+    assert caught.value.exit_code == 2
+
+
+async def test_what_nobody_waits_for_any_more_ends_at_once(path: str) -> None:
+    ended = trio.Event()
+
+    async def work_for_ever(request: Request, tell: control.Tell) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    async with serving_more(path, more={"endless": (False, work_for_ever)}):
+        async with await trio.open_unix_socket(path) as stream:
+            await stream.send_all(b'{"v":1,"do":"endless"}\n')
+            await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+        await ended.wait()
+        assert trio.current_time() == began
 
 
 async def _lines(stream: trio.SocketStream) -> AsyncIterator[bytes]:

@@ -48,6 +48,10 @@ def told(key: PeerKey, linked: bool = True, owed: int = 0, synced: float | None 
     return PeerRow(key.id, "", linked, 5.0, 7, owed, synced, [], [])
 
 
+async def tell(event: object) -> None:
+    """Nobody watches."""
+
+
 class Stand:
     """A desk with a fleet of three, where links and relay say what they are told to say."""
 
@@ -83,7 +87,7 @@ class Stand:
         return ["a digest"]
 
     async def ask(self, do: str, **fields: Any) -> Any:
-        return await self.desk.requests[do][1](Request(v=1, do=do, **fields))
+        return await self.desk.requests[do][1](Request(v=1, do=do, **fields), tell)
 
 
 @pytest.fixture
