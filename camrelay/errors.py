@@ -1,5 +1,12 @@
 """Every error camrelay raises on purpose. Each message is one line a person can act on."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 class CamrelayError(Exception):
     """The family. ``exit_code`` is what the command line ends with."""
@@ -65,3 +72,12 @@ class UsageError(CamrelayError):
     """The words on the command line do not make sense together."""
 
     exit_code = 2
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """What a nursery wraps in groups, one by one."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from causes(inner)
+    else:
+        yield error

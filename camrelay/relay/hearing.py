@@ -18,7 +18,7 @@ from camrelay.relay.outputs import Transmit
 from camrelay.relay.questions import Asked
 from camrelay.relay.registrar import COPIES
 from camrelay.relay.rounds import BROADCAST_TTL
-from camrelay.relay.user import State, User, key_of
+from camrelay.relay.user import Learned, State, User, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class Hearing:
         self._sources = Budget(PER_SOURCE)
         self._started = Recently(COPIES, MAX_STARTED)
         self._foreign = Foreign()
-        self._hints = Hints(context, questions, self._foreign)
+        self.hints = Hints(context, questions, self._foreign)
         self._handle: dict[int, Callable[[Packet, Datagram, Segment, float], None]] = {
             Command.NOOPERATION: self._noted,
             Command.BR_ENTRY: self._presence,
@@ -143,7 +143,8 @@ class Hearing:
             self._foreign.note(datagram.source)
 
     def _noted(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
-        """NOOPERATION: warms up neighbour tables, means nothing."""
+        """NOOPERATION: warms up neighbour tables, proves nothing."""
+        self.hints.pointed.warmed_up(datagram, now)
 
     def _presence(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
         """BR_ENTRY, ANSENTRY, BR_ABSENCE."""
@@ -153,13 +154,18 @@ class Hearing:
             or (first_hand and self._questions.asked(segment.broadcast, Asked.ENTRY, now))
         )
         if not (answered or first_hand):
-            self._hints.take(packet, datagram, segment, now)
+            self.hints.take(packet, datagram, segment, now)
             return
         before = self._context.roster.at.get(datagram.source)
         known = before.presence.charset if before is not None and before.presence.proven else ""
         presence = read(packet, self._context.settings.codepage, known)
         was_heard = before.heard if before is not None else -1.0
-        user = self._registrar.register(presence, packet.number, datagram, segment, now)
+        learned = Learned.BROADCAST if datagram.broadcast else Learned.UNICAST
+        if answered:
+            learned = self._questions.because(datagram.source, now) or (
+                Learned.ROUND if first_hand else Learned.SWEEP
+            )
+        user = self._registrar.register(presence, packet.number, datagram, segment, now, learned)
         if user is None:
             return
         if packet.mode == Command.BR_ENTRY:
@@ -182,6 +188,7 @@ class Hearing:
 
         One by unicast proves nothing (it may be forged): it is answered by a question.
         """
+        self.hints.pointed.note(datagram, user.presence, now)
         if datagram.broadcast:
             self._started.note(datagram.source, now)
             self._answer(user, datagram)
@@ -192,7 +199,7 @@ class Hearing:
             self._answer(user, datagram)  # asking it would make it ask us
         else:
             user.wants_list = True
-            self._hints.ask_back(datagram, now)
+            self.hints.ask_back(datagram, now)
 
     def _answer(self, user: User, datagram: Datagram) -> None:
         charset = "utf-8" if user.presence.options & Option.CAPUTF8 else user.presence.charset
@@ -220,7 +227,7 @@ class Hearing:
         if self._context.identity is None:
             self._context.count("ignored: not about presence")
         elif user is None or not self._is_of(packet, user):
-            self._hints.take(packet, datagram, segment, now)
+            self.hints.take(packet, datagram, segment, now)
         else:
             self._mail.take(packet, user, datagram, now)
 
@@ -231,7 +238,7 @@ class Hearing:
         if datagram.interface in segment.indexes and datagram.broadcast:
             self._lists.offer(datagram, now)
         else:
-            self._hints.take(packet, datagram, segment, now)
+            self.hints.take(packet, datagram, segment, now)
 
     def _wants_list(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
         if self._questions.asked(datagram.source, Asked.OFFER, now):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from camrelay.ipmsg.command import Command
 from camrelay.ipmsg.presence import Kind, read
 from camrelay.relay.context import Budget, Recently
+from camrelay.relay.pointed import Pointed
+from camrelay.relay.user import Learned
 
 if TYPE_CHECKING:
     from camrelay.ipmsg.packet import Packet
@@ -32,12 +34,13 @@ class Hints:
         self._foreign = foreign
         self._budget = Budget(HINTS_PER_NETWORK)
         self._asked = Recently(HINT_EVERY, MAX_HINTED)
+        self.pointed = Pointed()
 
     def ask_back(self, datagram: Datagram, now: float) -> None:
         """Ask who speaks from there, in no more bytes than it sent."""
         if not self._asked.within(datagram.source, now):
             self._asked.note(datagram.source, now)
-            self._questions.entry(datagram.source, now, datagram.port, len(datagram.data))
+            self._questions.entry(datagram.source, now, datagram.port, len(datagram.data), Learned.HINT)
 
     def take(self, packet: Packet, datagram: Datagram, segment: Segment, now: float) -> None:
         """Something that proves nobody: the address is asked once."""
@@ -45,8 +48,11 @@ class Hints:
         context.count("hints")
         if datagram.broadcast:
             self._foreign.note(datagram.source)
-        if read(packet).kind is Kind.CAMRELAY:
+        presence = read(packet, context.settings.codepage)
+        if presence.kind is Kind.CAMRELAY:
             return  # another relay sweeps: it is no user here, and asking it would make it ask us
+        if packet.mode == Command.BR_ENTRY:
+            self.pointed.note(datagram, presence, now)
         if segment.told:
             return  # a peer hears who is there, and tells us
         user = context.roster.at.get(datagram.source)

@@ -17,6 +17,7 @@ from camrelay.ipmsg.packet import build
 from camrelay.ipmsg.presence import Kind
 from camrelay.relay.outputs import Transmit
 from camrelay.relay.questions import ANSWER_WITHIN, Asked
+from camrelay.relay.user import Learned
 
 if TYPE_CHECKING:
     from camrelay.ipmsg.packet import Packet
@@ -137,7 +138,7 @@ class Lists:
         while self._hearsay and not self._context.congested and self._bucket.take(now):
             address = next(iter(self._hearsay))
             del self._hearsay[address]
-            self._questions.entry(address, now)
+            self._questions.entry(address, now, why=Learned.HEARSAY)
 
 
 def entry(user: User, charset: str) -> hostlist.Entry:

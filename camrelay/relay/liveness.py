@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from camrelay.ipmsg.presence import Kind
 from camrelay.relay.context import Bucket
@@ -33,6 +33,14 @@ LOCAL_RATE = 250.0  # questions per second on our own wires: 250 unresolved neig
 RETURN_WITHIN = 60.0  # seconds after a farewell: who comes back twice in that time gets more patience
 MAX_PATIENCE = 4.0
 LOOKS = 1000  # in one tick, some 5 ms: after a restart everybody may be due at once
+
+
+class Outlook(NamedTuple):
+    """What becomes of a user of whom nothing is heard from now on. Monotonic seconds; None: that never comes."""
+
+    asked: float | None  # when it is asked (again)
+    gone: float | None  # when it is given up
+    forgotten: float
 
 
 class Liveness:
@@ -101,6 +109,21 @@ class Liveness:
         settings = self._context.settings
         remote = user.segment.interface is None
         return settings.sweep_every if remote else settings.silent_after * SILENCE * user.patience
+
+    def outlook(self, user: User) -> Outlook:
+        """What is planned for ``user``, one whom we hear or who is gone. As far as the pace allows."""
+        settings = self._context.settings
+        forgotten = user.heard + settings.forget_after
+        if user.state is State.OFFLINE:
+            looked_for = user.segment.interface is None and not user.segment.told and user.segment.served
+            last = self._context.roster.last_at(user.address) is user
+            return Outlook(user.due if looked_for and last else None, None, forgotten)
+        asked = user.due
+        if not (user.asked or user.spacing or user.state is State.UNVERIFIED):
+            asked = max(asked, user.heard + self._patience(user))
+        spacing = user.spacing or SPACING * settings.silent_after * user.patience
+        left = max(0, QUESTIONS - user.asked)
+        return Outlook(asked if left else None, asked + left * spacing, forgotten)
 
     def next_due(self) -> float:
         """When somebody is to be looked at."""

@@ -57,6 +57,7 @@ class Peering:
         self._sweep = sweep
         self._started = self._tick = now
         self._publishing = Publishing(context, peers)
+        self.publishing = self._publishing
         self.dirty = self._publishing.dirty  # is there anything to flush?
         self._planned = math.inf
         self._learned = False  # do we know who is here?

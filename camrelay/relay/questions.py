@@ -13,6 +13,7 @@ from camrelay.ipmsg.pubkey import write_capability
 from camrelay.relay.context import Recently
 from camrelay.relay.identity import LOGON
 from camrelay.relay.outputs import Transmit
+from camrelay.relay.user import Learned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,7 @@ class Questions:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._pending = {kind: Recently(ANSWER_WITHIN, MAX_QUESTIONS) for kind in Asked}
+        self._named = {why: Recently(ANSWER_WITHIN, MAX_QUESTIONS) for why in (Learned.HINT, Learned.HEARSAY)}
 
     def asked(self, address: str, kind: Asked, now: float) -> bool:
         """Is an answer of this kind from ``address`` expected?"""
@@ -58,7 +60,23 @@ class Questions:
         """Something of ours to ``address`` may draw an answer of this kind."""
         self._pending[kind].note(address, now)
 
-    def entry(self, address: str, now: float, port: int = PORT, most: int = 0) -> None:
+    def because(self, address: str, now: float) -> Learned | None:
+        """What made us ask who is at ``address``, if it was none of our rounds."""
+        return next((why for why, asked in self._named.items() if asked.within(address, now)), None)
+
+    def waiting(self, address: str, now: float) -> list[str]:
+        """The questions whose answers from ``address`` would count now, as the commands that ask them."""
+        names = {
+            Asked.ENTRY: "BR_ENTRY",
+            Asked.INFO: "GETINFO",
+            Asked.LIST: "GETLIST",
+            Asked.KEY: "GETPUBKEY",
+        }
+        return [name for kind, name in names.items() if self.asked(address, kind, now)]
+
+    def entry(
+        self, address: str, now: float, port: int = PORT, most: int = 0, why: Learned | None = None
+    ) -> None:
         """Ask who is there (BR_ENTRY). ``most``: the largest datagram allowed, for those who are not proven.
 
         Users of remote segments are told to send us their later presence too (DIALUPOPT, design rule 6).
@@ -75,11 +93,14 @@ class Questions:
             if not data:
                 context.count("not asked: our question would be larger than what was sent")
                 return
+        if why is not None:
+            self._named[why].note(address, now)
         self._send(Asked.ENTRY, data, address, port, now)
 
-    def probe(self, address: str, kinds: Asked, now: float, pad: int = 0) -> None:
-        """Ask all of ``kinds``, for somebody who looks for a fault. ``pad``: bytes that make BR_ENTRY larger.
+    def probe(self, address: str, kinds: Asked, now: float, pad: int = 0, start: int = 0) -> None:
+        """Ask all of ``kinds``, for somebody who looks for a fault.
 
+        ``pad``: bytes that make BR_ENTRY and GETINFO larger. ``start``: where the member list is to begin.
         Who is in none of our segments is not told to send us later presence: it is not taken in.
         """
         context = self._context
@@ -91,6 +112,7 @@ class Questions:
             self._send(Asked.ENTRY, data + (b"\nPD:" + b"x" * pad if pad else b""), address, PORT, now)
         for kind, (command, body) in _PROBES.items():
             if kind in kinds:
+                body = b"%d" % start if kind is Asked.LIST else b"x" * pad if kind is Asked.INFO else body
                 self._ask(kind, command, body, address, PORT, now)
 
     def info(self, user: User, now: float) -> None:

@@ -19,7 +19,7 @@ from camrelay.relay.outputs import (
     UserLeft,
     UserMoved,
 )
-from camrelay.relay.user import NEVER, Candidate, State, User, key_of
+from camrelay.relay.user import NEVER, Candidate, Learned, State, User, key_of
 
 if TYPE_CHECKING:
     from camrelay.ipmsg.presence import Presence
@@ -40,6 +40,7 @@ SAME_START = (4.0, 6.0)  # Windows says BR_ENTRY again 5 s after its start, with
 WRITE_DOWN = 600.0  # seconds between two notes of a user's last sign of life
 # What may differ between two presence packets of a user who did not change.
 NOT_A_CHANGE = int(NEVER_ANNOUNCED | Option.UTF8)
+SECOND_HAND = (Learned.DISK, Learned.PEER)
 
 
 class Registrar:
@@ -61,12 +62,19 @@ class Registrar:
     # -- coming --------------------------------------------------------------------------------------------------
 
     def register(
-        self, presence: Presence, number: bytes, datagram: Datagram, segment: Segment, now: float
+        self,
+        presence: Presence,
+        number: bytes,
+        datagram: Datagram,
+        segment: Segment,
+        now: float,
+        learned: Learned,
     ) -> User | None:
         """Take in a proven presence packet; None where it claims a name that lives elsewhere."""
         user = self._context.roster.by_key.get(key_of(presence))
         if user is None:
             user = User(presence, datagram.data, datagram.source, datagram.port, segment, now)
+            user.learned = learned
             user.claim = self.settling.claim_for(user)
             self._replace(datagram.source, now)
             dropped = self._context.roster.add(user)
@@ -76,17 +84,18 @@ class Registrar:
             self._welcome(user, now)
         elif user.state is State.OFFLINE:
             self._liveness.came_back(user, now)
-            self._sit(user, Candidate(datagram.source, datagram.port, segment, presence, datagram.data), now)
+            self._sit(user, _candidate(presence, datagram, segment, learned), now)
             user.joined = now
             user.started = -math.inf
             self._welcome(user, now)
         elif user.address == datagram.source:
             user.port = datagram.port
+            user.learned = learned if user.learned in SECOND_HAND else user.learned
             if not user.home:
                 self._take_in(user, now)
             self._update(user, presence, number, datagram.data, now)
         else:
-            user.candidate = Candidate(datagram.source, datagram.port, segment, presence, datagram.data)
+            user.candidate = _candidate(presence, datagram, segment, learned)
             if user.home:
                 self._liveness.suspect(user, now)
             else:
@@ -219,6 +228,7 @@ class Registrar:
         user.via = None
         user.address, user.port, user.segment = where.address, where.port, where.segment
         user.say(where.presence, where.datagram)
+        user.learned = where.learned
         user.state = State.ONLINE
         user.heard = now
         user.asked = 0
@@ -304,6 +314,10 @@ def differs(new: Presence, old: Presence) -> bool:
         or (new.parts != old.parts and bool(new.parts))
         or not new.names_like(old)
     )
+
+
+def _candidate(presence: Presence, datagram: Datagram, segment: Segment, learned: Learned) -> Candidate:
+    return Candidate(datagram.source, datagram.port, segment, presence, datagram.data, learned)
 
 
 def _smaller(number: bytes, than: bytes) -> bool:

@@ -18,6 +18,7 @@ from camrelay.relay.dictionaries import Dictionaries
 from camrelay.relay.hearing import Hearing
 from camrelay.relay.lists import Lists
 from camrelay.relay.liveness import Liveness
+from camrelay.relay.looking import Known, Looking
 from camrelay.relay.mail import Mail
 from camrelay.relay.master import Master
 from camrelay.relay.outputs import UserForgotten
@@ -91,6 +92,18 @@ class Relay:
             self._sweep,
             mail,
             Dictionaries(context, self._lists, mail, self._master),
+        )
+        self.look = Looking(
+            Known(
+                context,
+                self._peers,
+                settling,
+                self._peering,
+                self._announcer,
+                self._liveness,
+                self._questions,
+                self._hearing.hints.pointed,
+            )
         )
         self._next_entry = self._next_everything = now
 
@@ -252,10 +265,14 @@ class Relay:
             chosen.append(segment)
         return self._sweep.begin(chosen or self._peering.parts.swept(), now)
 
-    def ask(self, address: str, kinds: Asked, now: float, pad: int = 0) -> list[Output]:
-        """Questions of these kinds to any address, for somebody who looks for a fault; ``pad`` as in ``probe``."""
-        self._questions.probe(address, kinds, now, pad)
+    def ask(self, address: str, kinds: Asked, now: float, pad: int = 0, start: int = 0) -> list[Output]:
+        """Questions of these kinds to any address, for somebody who looks for a fault; the rest as in ``probe``."""
+        self._questions.probe(address, kinds, now, pad, start)
         return self._take(now)
+
+    def may_ask(self, now: float) -> bool:
+        """May one more address be asked? The sweep has the same pace, so that both together stay within it."""
+        return not self._context.congested and self._bucket.take(now)
 
     # -- the fleet ---------------------------------------------------------------------------------------------------
 

@@ -95,6 +95,11 @@ class Roster:
         if self.by_key.get(user.key) is user:
             del self.by_key[user.key]
 
+    def names_at(self, address: str) -> list[User]:
+        """Who lives at ``address``, and those who did, as far as they are still known."""
+        sitting = self.at.get(address)
+        return [*([sitting] if sitting else []), *self._gone.get(address, ())]
+
     def last_at(self, address: str) -> User | None:
         """Who lives at ``address``, or was the last to."""
         gone = self._gone.get(address)

@@ -15,7 +15,7 @@ from camrelay.relay.peers import MOST_CLAIM
 from camrelay.relay.registrar import differs
 from camrelay.relay.roster import MAX_USERS
 from camrelay.relay.telling import said
-from camrelay.relay.user import State, User, key_of
+from camrelay.relay.user import Learned, State, User, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -194,6 +194,7 @@ class Settling:
         """The user is the peer's from now on."""
         before = user.shares
         self._context.roster.listen(user, told.peer.name)
+        user.learned = Learned.PEER
         user.state = State.ONLINE
         if user.shares != before:
             self._announcer.reshared(user, before, now)
@@ -241,6 +242,7 @@ class Settling:
                 return
             user = User(presence, datagram, row.address, row.port, segment, now)
             user.via = told.peer.name
+            user.learned = Learned.PEER
             user.key = key  # the same object as in the peer's copy
             self._context.roster.add(user)
         else:
@@ -305,6 +307,7 @@ class Settling:
         user.say(presence, datagram)
         user.state = State.ONLINE
         user.via = told.peer.name
+        user.learned = Learned.PEER
         user.heard = now
         user.claim = row.claim
         user.twin = None

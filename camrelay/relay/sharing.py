@@ -209,6 +209,10 @@ class Rules:
         return decided is None or self._rules[decided].allow
 
 
+def _refused(rules: Rules, decided: int | None) -> int | None:
+    return None if decided is None or rules.allows(decided) else decided + 1
+
+
 class Sharing:
     """The rules in force, for users and segments of the relay.
 
@@ -265,6 +269,20 @@ class Sharing:
             rules, bits = self._meanings[shares]
             seen = self._seen[shares, segment] = rules.allows(rules.into(bits, place_of(segment)))
         return seen
+
+    def hiding(self, user: User, segment: Segment) -> int | None:
+        """The rule that hides ``user`` from those of ``segment``: the first is 1. None if it is shown."""
+        if self.visible(user, segment):
+            return None
+        rules, bits = self._meanings[user.shares]
+        return _refused(rules, rules.into(bits, place_of(segment)))
+
+    def hiding_from_peer(self, user: User, name: str, id_: RelayId) -> int | None:
+        """The same of this peer."""
+        if self.visible_to_peer(user, name, id_):
+            return None
+        rules, bits = self._meanings[user.shares]
+        return _refused(rules, rules.to_peer(bits, name, id_))
 
     def visible_to_peer(self, user: User, name: str, id_: RelayId) -> bool:
         """May this peer be told of ``user``?"""

@@ -42,6 +42,19 @@ class State(Enum):
     OFFLINE = "offline"
 
 
+class Learned(Enum):
+    """How a user was taken in, for ``trace why``. Nothing is decided by it."""
+
+    BROADCAST = "broadcast"  # heard on our wire
+    UNICAST = "unicast"  # said to us alone, on our wire
+    ROUND = "round"  # answered when we asked our own segment
+    SWEEP = "sweep"  # answered when its address was asked
+    HINT = "hint"  # answered, asked because something was heard that proves nobody
+    HEARSAY = "hearsay"  # answered, asked because a client's list, an agent or a peer named the address
+    PEER = "peer"  # told
+    DISK = "disk"  # known from before a restart
+
+
 class SavedUser(NamedTuple):
     """What outlives a restart. Ages in seconds."""
 
@@ -77,6 +90,7 @@ class Candidate(NamedTuple):
     segment: Segment
     presence: Presence
     datagram: bytes
+    learned: Learned
 
 
 class Dialect(NamedTuple):
@@ -118,6 +132,7 @@ class User:
         "is_relay",
         "joined",
         "key",
+        "learned",
         "listed",
         "mode",
         "number",
@@ -146,6 +161,7 @@ class User:
     ) -> None:
         self.state = State.ONLINE
         self.key: Key = key_of(presence)
+        self.learned = Learned.DISK  # whoever makes us knows better
         self.address = address
         self.port = port
         self.segment = segment
