@@ -38,10 +38,11 @@ run: $(VENV)/run.stamp  ## run the daemon here with etc/camrelay.toml
 	@$(BIN)/camrelay run --config etc/camrelay.toml
 
 test: $(VENV)/dev.stamp packages  ## every test; as root with real clients in network namespaces
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest tests/interop
+	@$(BIN)/python -m pytest tests/unit --numprocesses auto --dist worksteal
 
 unit: $(VENV)/dev.stamp  ## the tests that need neither root nor packages
-	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest tests/unit --numprocesses auto --dist worksteal
 
 interop: $(VENV)/dev.stamp packages  ## only the tests with real clients
 	@$(BIN)/python -m pytest tests/interop
