@@ -35,6 +35,11 @@ def _network() -> str | None:
     return None
 
 
+def _probing() -> str | None:
+    lacking = _programs(nft="nftables", ping="iputils_ping", setpriv="util_linux")
+    return _network() or (_install(lacking) if lacking else None)
+
+
 def _engine() -> str | None:
     lacking = _programs(**{"g++": "g++", "pkg-config": "pkg_config"})
     if not Path("/usr/include/iptux-core/CoreThread.h").exists():
@@ -70,8 +75,10 @@ def _install(packages: list[str]) -> str:
 CHECKS: dict[str, Callable[[], str | None]] = {
     "network": _network,
     "bad_lines": lambda: _network() or badline.lacks(),
+    "probing": _probing,
     "iptux": _engine,
     "fleet": _engine,
+    "faults": lambda: _network() or _engine(),
     "ipymessenger": _ipymessenger,
     "iptux_window": _window,
 }
