@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from camrelay.daemon.peers import Peers
     from camrelay.daemon.stalls import Stalls
     from camrelay.daemon.store import Store
+    from camrelay.daemon.tracing import Stand
     from camrelay.relay.relay import Relay
     from camrelay.relay.snapshot import UserRow
 
@@ -47,6 +48,7 @@ class Answering:
         self.problem: str | None = None  # why a newer configuration was refused
         self.more: list[str] = []  # warnings that came up after the start
         self.peers: Peers | None = None  # where there may be a fleet
+        self.stand: Stand | None = None  # where faults are looked for
         self._lan = lan
         self._store = store
         self._relay = relay
@@ -65,6 +67,7 @@ class Answering:
         stall = {"longest loop stall in ms": round(self._stalls.longest * 1000)} if self._stalls else {}
         control = self._router.control.counters if self._router.control else {}
         peers = self.peers.counters if self.peers else {}
+        traces = self.stand.counters if self.stand else {}
         return Status(
             version=__version__,
             pid=os.getpid(),
@@ -79,7 +82,15 @@ class Answering:
             ),
             config=Configuration(self.config.path, now - self.loaded, self.problem),
             warnings=self.warnings(),
-            counters={**stall, **lan.counters, **snapshot.counters, **control, **peers, **store.counters},
+            counters={
+                **stall,
+                **lan.counters,
+                **snapshot.counters,
+                **control,
+                **peers,
+                **traces,
+                **store.counters,
+            },
             fleet=self.peers.desk.view() if self.peers else FleetView(),
         )
 

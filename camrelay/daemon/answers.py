@@ -112,7 +112,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     v: int
     do: str
-    watch: bool = False  # users
+    watch: bool = False  # users: events after the result; others: hanging up ends it
     segments: tuple[str, ...] = ()  # sweep
     name: str = ""  # invite
     token: str = ""  # join
@@ -124,7 +124,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """``more`` in the form of this request. Raises UsageError where it does not fit."""
         try:
             return msgspec.json.decode(self.more, type=form)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UsageError(f"{self.do}: {error}") from None
 
 

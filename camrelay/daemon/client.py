@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from camrelay.daemon.answers import VERSION
 from camrelay.errors import ControlError, NotRunning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from os import PathLike
 
 # The daemon answers within milliseconds; this long without a line means that it hangs.
 PATIENCE = 10.0
 
 
-def ask(path: str | PathLike[str], request: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def ask(
+    path: str | PathLike[str],
+    request: Mapping[str, Any],
+    connected: Callable[[Callable[[], None]], object] | None = None,
+) -> Iterator[tuple[str, Any]]:
     """Send one request ({"do": ...}) and yield ("event", value) and, once, ("result", value).
 
     Connects at once; NotRunning if nobody answers at ``path``, ControlError if the daemon refuses. After the
     result of a watch it goes on with events until the daemon ends or the iterator is closed.
+
+    ``connected`` is given a function that tells the daemon that we have seen enough; its last words still come.
     """
     connection = _connect(str(path))
+    if connected is not None:
+        connected(partial(_enough, connection))
     try:
         connection.sendall(json.dumps({"v": VERSION, **request}).encode() + b"\n")
     except OSError as error:
@@ -53,6 +63,11 @@ def _connect(path: str) -> socket.socket:
         text = f"no daemon answers at {path}: start it with `systemctl start camrelay` or `camrelay run`"
         raise NotRunning(text) from None
     return connection
+
+
+def _enough(connection: socket.socket) -> None:
+    with suppress(OSError):  # it has ended by itself
+        connection.shutdown(socket.SHUT_WR)
 
 
 def _answers(connection: socket.socket, path: str, watch: bool) -> Iterator[tuple[str, Any]]:

@@ -171,7 +171,7 @@ class Control:
                 )
             if request.do not in self._table:
                 raise UsageError(f"unknown request {request.do[:40]!r}: known are {', '.join(self._table)}")
-        except (msgspec.DecodeError, UnicodeDecodeError, UsageError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, UsageError) as error:
             self._count("control requests malformed")
             await _refuse(stream, str(error), UsageError.exit_code)
             return None
@@ -233,7 +233,8 @@ class Control:
     async def _ask(self, stream: trio.SocketStream, request: Request) -> None:
         """One of those that came with ``more``; while it works the client is shown that we live.
 
-        Who only looks and hangs up is not worked for any longer; what somebody began to change is brought to its end.
+        Who only looks (or watches, as root) and hangs up is not worked for any longer; what somebody began to change
+        is brought to its end.
         """
         changes, ask = self._more[request.do]
         if changes:
@@ -242,7 +243,7 @@ class Control:
         outlet = _Outlet(stream)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(outlet.show_life)
-            if not changes:
+            if request.watch or not changes:
                 nursery.start_soon(_until_closed, stream, nursery.cancel_scope)
             try:
                 outcome = await ask(request, outlet.tell)
@@ -251,7 +252,15 @@ class Control:
             nursery.cancel_scope.cancel()
         if isinstance(outcome, CamrelayError):
             raise outcome
-        await _send(stream, _line({"v": VERSION, "ok": True, "result": outcome}))
+        try:
+            line = _line({"v": VERSION, "ok": True, "result": outcome})
+        except (
+            TypeError,
+            ValueError,
+            RecursionError,
+        ) as error:  # a lone surrogate, or what a peer nested too deep
+            raise CamrelayError(f"a bug of camrelay spoilt this answer ({type(error).__name__})") from None
+        await _send(stream, line)
 
 
 class _Outlet:

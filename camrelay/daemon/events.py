@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
+from camrelay.daemon.history import History
+from camrelay.daemon.samples import Samples
+from camrelay.ipmsg.kind import Kind
 from camrelay.relay import view
 from camrelay.relay.outputs import (
     Connect,
@@ -57,6 +60,8 @@ class Router:
         self._tap = tap
         self._store = store
         self._log = log
+        self.history = History()
+        self.samples = Samples(tap)
         self.control: Control | None = None  # made later: it needs the service, which needs this
         self.calls: Calls | None = None  # for the same reason
         self.links: Links | None = None  # where there may be a fleet
@@ -88,6 +93,7 @@ class Router:
                 self.calls.start(other)
 
     def _event(self, event: Event, now: float) -> None:
+        self.history.note(event, now)
         match event:
             case UserHeard(user):
                 self._save(user, now)
@@ -122,6 +128,8 @@ class Router:
     def _tell(self, event: Event, user: User, now: float, **more: str) -> None:
         self.changed = True
         name = NAMES[type(event)]
+        if user.presence.kind is Kind.UNKNOWN:
+            self.samples.meet(user, now)
         self._log.info(f"user {name}", **_who(user), **more)
         if self.control is not None and self.control.watched:
             self.control.publish({"event": name, "user": asdict(view.row(user, now)), **more})

@@ -13,7 +13,7 @@ import trio
 from camrelay.daemon.meeting import ALREADY, AlreadyConnected, Meeting, is_elsewhere
 from camrelay.daemon.neighbour import LinkRow, Neighbour
 from camrelay.daemon.session import CAUSES, Session, frame
-from camrelay.daemon.wire import Bye, Members, Seen, Unknown
+from camrelay.daemon.wire import Bye, Cancel, Members, Question, Reply, Seen, Unknown
 from camrelay.errors import LinkError, MalformedFrame, PeerRefused
 from camrelay.relay.messages import Changes, Digest, Marks, Reach, Rows
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from camrelay.relay.outputs import Output
     from camrelay.relay.relay import Relay
 
+    Traced = Question | Reply | Cancel
     Reaching = Callable[[str, ssl.SSLContext, Collection[str], str], Awaitable[Line]]
 
 HEARD_EVERY: Final = 60.0  # seconds: how old the note on disk may be that a peer is linked
@@ -54,6 +55,9 @@ class Links:
     ) -> None:
         self.counters: dict[str, int] = {}
         self.context: ssl.SSLContext | None = None  # for those who dial us; None: nobody may
+        self.traced: Callable[[RelayId, Traced | None], None] = lambda peer, message: (
+            None
+        )  # None: it has ended
         self._fleet = fleet
         self._relay = relay
         self._act = act
@@ -99,6 +103,11 @@ class Links:
         """All links, by name."""
         now = trio.current_time()
         return sorted((each.row(now) for each in self._neighbours.values()), key=lambda row: row.name)
+
+    def beside(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Run this as long as we run. It may raise nothing."""
+        assert self._nursery is not None
+        self._nursery.start_soon(work, *arguments)
 
     def wake(self) -> None:
         """The network is different: dial now whoever has no session."""
@@ -175,6 +184,8 @@ class Links:
         elif isinstance(message, Members | Seen):
             for to, answer in self._fleet.hear(peer, message):
                 self.tell(to, answer)
+        elif isinstance(message, Question | Reply | Cancel):
+            self.traced(peer, message)
         elif isinstance(message, Unknown):
             self._count("peer messages ignored: of a newer camrelay")
         else:
@@ -198,6 +209,7 @@ class Links:
         say = self._log.warning if cause in ("slow", "malformed", "silent") else self._log.info
         say("peer link ended", peer=neighbour.name, cause=neighbour.problem, lasted=round(lasted, 1))
         self._heard(neighbour.id)
+        self.traced(neighbour.id, None)
         now = trio.current_time()
         self._act(self._relay.unlinked(neighbour.id, now), now)
 

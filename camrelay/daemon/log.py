@@ -90,13 +90,15 @@ class Log:
         """Something does not work."""
         self._say("error", event, keys)
 
+    def bug(self, event: str, error: BaseException, **keys: str | float) -> None:
+        """Something failed that never should, with the traceback; we go on."""
+        self._say("error", event, keys | _told(error))
+
     def end(self, event: str, error: BaseException, **keys: str | float) -> None:
         """A critical line, the last one, with the traceback."""
         if self._render is None:
             self.open()
-        keys["error"] = f"{type(error).__name__}: {error}"
-        keys["exception"] = "".join(traceback.format_exception(error)).rstrip()
-        self._say("critical", event, keys)
+        self._say("critical", event, keys | _told(error))
 
     def _say(self, level: str, event: str, keys: dict[str, str | float]) -> None:
         line = Line(level, event, keys, self._wall())
@@ -201,3 +203,8 @@ def _json() -> Callable[[Line], str]:
         )
 
     return render
+
+
+def _told(error: BaseException) -> dict[str, str | float]:
+    shown = "".join(traceback.format_exception(error)).rstrip()
+    return {"error": f"{type(error).__name__}: {error}", "exception": shown}

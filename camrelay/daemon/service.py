@@ -26,10 +26,10 @@ from camrelay.daemon.peers import Peers
 from camrelay.daemon.stalls import Stalls
 from camrelay.daemon.store import Store
 from camrelay.daemon.tasks import Tasks
-from camrelay.errors import CamrelayError
+from camrelay.errors import CamrelayError, causes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import MutableMapping
 
     from camrelay.config import Config
 
@@ -97,12 +97,3 @@ async def _serve(
         gc.set_threshold(*GC)
         gc.enable()
         await tasks.serve(listener, signals)
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """What a nursery wraps in groups, one by one."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from causes(inner)
-    else:
-        yield error

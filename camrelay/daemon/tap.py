@@ -6,11 +6,13 @@ loses datagrams and is told how many.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
+from camrelay.daemon.events import NAMES
 from camrelay.relay.outputs import Datagram, Transmit
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ HEARD: Final = "datagrams heard"  # counted for every one, so it says nothing ab
 
 
 class Seen(NamedTuple):
-    """One datagram that came in or went out. ``fate``: what the relay counted for one that came in."""
+    """One datagram that came in or went out. ``fate``: what the relay counted for one that came in, and who came."""
 
     at: float  # monotonic seconds
     packet: Datagram | Transmit
@@ -53,6 +55,14 @@ class Ear:
 
     async def __anext__(self) -> Seen:
         return await self._receive.receive()
+
+    def more(self, most: int) -> list[Seen]:
+        """What else is there now, without waiting."""
+        found: list[Seen] = []
+        with suppress(trio.WouldBlock):
+            while len(found) < most:
+                found.append(self._receive.receive_nowait())
+        return found
 
     def offer(self, seen: Seen) -> None:
         """For the tap."""
@@ -95,11 +105,18 @@ class Tap:
             for datagram in datagrams:
                 outputs += receive(datagram, now)
             return outputs
+        before = list(counters.values())  # causes are added, never removed: their order stays
         for datagram in datagrams:
-            before = dict(counters)
-            outputs += receive(datagram, now)
-            causes = [cause for cause, number in counters.items() if number != before.get(cause, 0)]
-            self._offer(Seen(now, datagram, ", ".join(cause for cause in causes if cause != HEARD)))
+            made = receive(datagram, now)
+            outputs += made
+            after = list(counters.values())
+            fate = [
+                cause for cause, was, is_now in zip(counters, before, after, strict=False) if was != is_now
+            ]
+            fate += islice(counters, len(before), None)
+            before = after
+            fate += [f"user {NAMES[type(one)]}" for one in made if type(one) in NAMES]
+            self._offer(Seen(now, datagram, ", ".join(cause for cause in fate if cause != HEARD)))
         return outputs
 
     def sent(self, transmits: Sequence[Transmit], now: float) -> None:

@@ -20,6 +20,7 @@ from camrelay.daemon.adopting import adopt
 from camrelay.daemon.answering import Answering
 from camrelay.daemon.calls import Calls
 from camrelay.daemon.control import Control
+from camrelay.daemon.discovered import Discovered
 from camrelay.daemon.events import Router
 from camrelay.daemon.stalls import suspended
 from camrelay.daemon.tap import Tap
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from camrelay.daemon.stalls import Stalls
     from camrelay.daemon.store import Store
     from camrelay.relay.outputs import Interface, Output
+    from camrelay.relay.rules import Settings
 
 PULSE: Final = 5.0  # seconds between two looks at clock and status line, two signs of life at least
 PIECE: Final = (
@@ -99,9 +101,10 @@ class Tasks:
         self._nap = trio.CancelScope()
         self._leaving = False
         self._segments = self._look()
+        self._discovered = Discovered.open(config.relay.state, log)
         chance = chance or random.Random()
         self._relay = relay(
-            config.settings(hostname),
+            self._settings(),
             self._segments,
             hostname=hostname,
             number=store.first_number,
@@ -109,6 +112,8 @@ class Tasks:
             can_speak=lan.can_speak,
             now=trio.current_time(),
         )
+        if self._discovered.damaged:
+            self._relay.counters["discovered hosts files found damaged"] += 1
         self._tap = Tap()
         self._router = Router(lan, store, log, self._tap)
         self._answering = Answering(
@@ -123,13 +128,15 @@ class Tasks:
             reload=self.reload,
             wake=lambda: self._act([], trio.current_time()),
         )
+        if self._discovered.problem:
+            self._answering.more.append(self._discovered.problem)
         self._peers = peers and peers(
             config, relay=self._relay, store=store, log=log, act=self._act, hostname=hostname, chance=chance
         )
         self._router.links = self._peers.links if self._peers else None
         self._answering.peers = self._peers
         self._calls = self._router.calls = Calls(self._connected)
-        stand = Stand(
+        self._stand = Stand(
             self._tap,
             self._relay,
             self._act,
@@ -137,10 +144,15 @@ class Tasks:
             config=lambda: self._config,
             interfaces=lambda: self._segments,
             peers=self._peers,
+            history=self._router.history,
+            discovered=self._discovered,
+            resettle=self._resettle,
+            samples=self._router.samples,
         )
+        self._answering.stand = self._stand
         fleet = self._peers.desk.requests if self._peers else {}
         self._control = self._router.control = Control(
-            self._answering, may_change, {**fleet, **stand.requests()}
+            self._answering, may_change, {**fleet, **self._stand.requests()}
         )
 
     # -- life --------------------------------------------------------------------------------------------
@@ -298,11 +310,21 @@ class Tasks:
                 self._act([], now)
                 if self._peers:
                     self._peers.links.wake()
+            self._router.samples.review(now)
             if self._router.changed:
                 self._router.changed = False
                 self._notify.say(self._answering.status_line())
 
     # -- configuration -----------------------------------------------------------------------------------
+
+    def _settings(self) -> Settings:
+        """What the relay decides by: the configuration in force, and the hosts that searches added."""
+        return self._discovered.merge(self._config.settings(self._hostname))
+
+    def _resettle(self) -> None:
+        """One of these is another one now."""
+        now = trio.current_time()
+        self._act(self._relay.reconfigure(self._settings(), now), now)
 
     def _hang_up(self) -> None:
         self._notify.say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
@@ -329,7 +351,7 @@ class Tasks:
         if before.peers.port != config.peers.port:
             self._log.warning("takes effect after a restart", key="peers.port")
         self._log.open(config.relay.log_level, config.relay.log_format)
-        self._act(self._relay.reconfigure(config.settings(self._hostname), now), now)
+        self._resettle()
         self._readdress()
         if self._peers:  # the same interfaces may be another address to dial
             self._peers.readdress(config, self._segments, self._hostname)

@@ -29,6 +29,7 @@ MOST_ELEMENTS = 64  # of one message, those of newer relays included
 MOST_MEMBERS = 1024
 MOST_SEGMENTS = 4096
 LONGEST_TEXT = 400  # characters of a reason or a program's name
+MOST_TRACED = 64 << 10  # bytes of what is asked or answered for a trace, in one message
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Unsigned = Annotated[int, Meta(ge=0)]  # MessagePack has none beyond 64 bits
@@ -37,6 +38,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=NAME_LIMIT)]
 Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Address = Annotated[str, Meta(max_length=270, pattern=r"\A[!-~]+:[0-9]{1,5}\Z")]
 Certificate = Annotated[bytes, Meta(max_length=8192)]
+Traced = Annotated[bytes, Meta(max_length=MOST_TRACED)]
 _OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 Network = Annotated[str, Meta(pattern=rf"\A({_OCTET}\.){{3}}{_OCTET}/(3[0-2]|[12]?[0-9])\Z")]
 Segment = Annotated[str, Meta(pattern=rf"\A({_OCTET}\.){{3}}({_OCTET}|\*)\Z")]
@@ -100,13 +102,38 @@ class Welcome(NamedTuple):
     members: Annotated[tuple[Member, ...], Meta(max_length=MOST_MEMBERS + 1)]  # it comes on top of all others
 
 
+class Question(NamedTuple):
+    """Look for a fault, for the sender. See ``tracing.far``."""
+
+    number: Count  # of this question on this link, chosen by who asks
+    what: Name
+    params: Traced  # JSON
+
+
+class Reply(NamedTuple):
+    """To a question: that it is worked at, what was found so far, and in the end the result or why there is none."""
+
+    number: Count
+    kind: Count  # one of those below; others are a newer relay's
+    body: Traced  # JSON
+
+
+TAKEN, EVENT, RESULT, REFUSED, BUSY = range(5)
+
+
+class Cancel(NamedTuple):
+    """The answer to this question is of no use any more."""
+
+    number: Count
+
+
 class Unknown(NamedTuple):
     """A message of a newer relay."""
 
     tag: int
 
 
-LinkMessage = Hello | Ping | Bye | Members | Seen | Join | Welcome
+LinkMessage = Hello | Ping | Bye | Members | Seen | Join | Welcome | Question | Reply | Cancel
 
 
 class _Form(NamedTuple):
@@ -242,7 +269,10 @@ def _read_changes(raws: Sequence[Raw]) -> Changes:
 
 register(1, Hello, tuple, _read_hello)
 register(3, Bye, _write_bye, _reader(Bye))
-for _number, _type in ((2, Ping), (4, Members), (5, Seen), (6, Join), (7, Welcome)):
+_PLAIN: tuple[tuple[int, type], ...] = (
+    (2, Ping), (4, Members), (5, Seen), (6, Join), (7, Welcome), (32, Question), (33, Reply), (34, Cancel),
+)  # fmt: skip
+for _number, _type in _PLAIN:
     _plainly(_number, _type)
 _plainly(
     16, Reach, Annotated[tuple[Network, ...], Meta(max_length=MOST_SEGMENTS)], Segments, Segments, bool, bool

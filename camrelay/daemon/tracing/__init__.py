@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from camrelay.errors import CamrelayError
+from camrelay.daemon.history import History
+from camrelay.errors import CamrelayError, FleetError, causes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -21,13 +22,21 @@ if TYPE_CHECKING:
     from camrelay.config import Config
     from camrelay.daemon.answers import Request
     from camrelay.daemon.control import Requests, Tell
+    from camrelay.daemon.discovered import Discovered
+    from camrelay.daemon.links import Traced
     from camrelay.daemon.log import Log
     from camrelay.daemon.peers import Peers
+    from camrelay.daemon.samples import Samples
     from camrelay.daemon.tap import Tap
+    from camrelay.daemon.tracing.far import Far
+    from camrelay.relay.messages import RelayId
     from camrelay.relay.outputs import Interface, Output
     from camrelay.relay.relay import Relay
 
 MOST_AT_ONCE: Final = 8  # traces; a watcher is one, and an admin has two eyes
+
+# Errors that are no bug: meant for people, or those of a client that has gone.
+MEANT: Final = (CamrelayError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 
 # Request -> may only root and our own user ask?, and "module:function" in this folder.
 PARTS: Final[dict[str, tuple[bool, str]]] = {
@@ -35,9 +44,12 @@ PARTS: Final[dict[str, tuple[bool, str]]] = {
     "watch bodies": (True, "watching:watch"),
     "host": (False, "host:host"),
     "pair": (False, "pair:pair"),
-    "path": (False, "pair:path"),
+    "path": (False, "between:path"),
     "why": (False, "why:why"),
     "search": (True, "searching:search"),
+    "discovered": (False, "searching:discovered"),
+    "forget": (True, "searching:forget"),
+    "samples": (False, "sampling:samples"),
     "speak": (False, "speaking:speak"),
 }
 
@@ -53,7 +65,32 @@ class Stand:
     config: Callable[[], Config]  # the one in force
     interfaces: Callable[[], Sequence[Interface]]  # our segments now
     peers: Peers | None  # where there may be a fleet
+    history: History = field(default_factory=History)  # what happened to users lately
+    discovered: Discovered | None = None  # hosts that searches added
+    resettle: Callable[[], None] = lambda: None  # the discovered hosts are others now
+    samples: Samples | None = None  # first words of clients of unknown kinds
     running: int = field(default=0, init=False)
+    counters: dict[str, int] = field(default_factory=dict, init=False)
+    _far: Far | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if self.peers is not None:
+            self.peers.links.traced = self._heard
+
+    @property
+    def far(self) -> Far:
+        """Asks other relays, and answers them. FleetError where there can be none."""
+        if self._far is None:
+            if self.peers is None:
+                raise FleetError("this relay is in no fleet: see `camrelay peer --help`")
+            from camrelay.daemon.tracing.far import Far
+
+            self._far = Far(self, self.peers)
+        return self._far
+
+    def _heard(self, peer: RelayId, message: Traced | None) -> None:
+        if message is not None or self._far is not None:
+            self.far.hear(peer, message)
 
     def requests(self) -> Requests:
         """For the control socket."""
@@ -66,8 +103,24 @@ class Stand:
         try:
             answer = await find(place)
             return await answer(self, request, tell)
+        except Exception as error:  # noqa: BLE001 - who looks for a fault may never end the relay
+            raise self.meant(error, place) from None
         finally:
             self.running -= 1
+
+    def count(self, cause: str) -> None:
+        """One more of ``cause``, as ``status`` shows it."""
+        self.counters[cause] = self.counters.get(cause, 0) + 1
+
+    def meant(self, error: Exception, place: str) -> Exception:
+        """What to tell of an error: what was meant for people or for the control socket; else that it is a bug."""
+        inside = list(causes(error))
+        if all(isinstance(one, MEANT) for one in inside):
+            return next((one for one in inside if isinstance(one, CamrelayError)), error)
+        self.count("traces ended by a bug")
+        self.log.bug("bug in a trace: the relay goes on", error, trace=place)
+        what = f"{type(inside[0]).__name__}: {inside[0]}"
+        return CamrelayError(f"a bug of camrelay ended this trace ({what}): please send a `camrelay report`")
 
 
 async def find(place: str) -> Callable[..., Awaitable[Any]]:

@@ -19,7 +19,7 @@ from camrelay.daemon.log import Log
 from camrelay.daemon.notify import Notify
 from camrelay.daemon.store import Store
 from camrelay.daemon.tasks import FAREWELL_WITHIN, Tasks
-from camrelay.errors import StartError
+from camrelay.errors import StartError, causes
 from camrelay.ipmsg.command import Command
 from camrelay.ipmsg.packet import build, parse
 from camrelay.relay.outputs import Transmit
@@ -336,7 +336,7 @@ async def test_an_exception_out_of_the_relay_ends_the_daemon(tmp_path: Path) -> 
     bob = Client(daemon.network.host("10.1.0.5/24"), b"bob")
     with pytest.raises(BaseExceptionGroup) as caught:
         await hear(daemon, bob, Broken)
-    assert [type(cause) for cause in service.causes(caught.value)] == [ZeroDivisionError]
+    assert [type(cause) for cause in causes(caught.value)] == [ZeroDivisionError]
 
 
 def test_a_bug_is_one_critical_line_and_exit_code_70() -> None:

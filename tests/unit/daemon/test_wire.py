@@ -25,11 +25,14 @@ from camrelay.daemon.columns import MOST_INFLATED, MOST_ROWS
 from camrelay.daemon.wire import (
     VERSION,
     Bye,
+    Cancel,
     Hello,
     Join,
     Member,
     Members,
     Ping,
+    Question,
+    Reply,
     Seen,
     Unknown,
     Welcome,
@@ -82,6 +85,9 @@ messages = st.one_of(
     st.builds(Seen, id=ids, revision=numbers),
     st.builds(Join, members),
     st.builds(Welcome, many_members),
+    st.builds(Question, number=numbers, what=labels, params=st.binary(max_size=400)),
+    st.builds(Reply, number=numbers, kind=numbers, body=st.binary(max_size=400)),
+    st.builds(Cancel, numbers),
     st.builds(
         Reach,
         local=st.lists(networks.map("{}/24".format), max_size=5).map(tuple),
@@ -169,6 +175,13 @@ def test_a_full_fleet_is_welcome_with_the_one_that_says_so() -> None:
 @pytest.mark.parametrize("tag", [0, 8, 15, 21, 127, 4711, -1])
 def test_a_message_of_a_newer_relay_is_unknown(tag: int) -> None:
     assert decode(raw(tag, "what", {"ever": [1]})) == Unknown(tag)
+
+
+def test_a_trace_is_bounded() -> None:
+    for message in (Question(1, "host", bytes(wire.MOST_TRACED)), Reply(1, 2, bytes(wire.MOST_TRACED))):
+        assert decode(encode(message)) == message
+        with pytest.raises(MalformedFrame):
+            decode(encode(message._replace(**{message._fields[2]: bytes(wire.MOST_TRACED + 1)})))
 
 
 def test_of_a_hello_of_another_version_name_and_software_are_read() -> None:
@@ -523,4 +536,7 @@ def test_every_message_has_its_number() -> None:
         18: "Marks",
         19: "Rows",
         20: "Changes",
+        32: "Question",
+        33: "Reply",
+        34: "Cancel",
     }

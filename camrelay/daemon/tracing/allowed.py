@@ -1,0 +1,118 @@
+"""What a member of our fleet may ask of us for a trace: which questions, in which form, about which addresses."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+import trio
+
+from camrelay.daemon.wire import LONGEST_TEXT
+from camrelay.errors import CamrelayError, FleetError
+
+if TYPE_CHECKING:
+    from camrelay.daemon.tracing import Stand
+    from camrelay.relay.messages import RelayId
+
+T = TypeVar("T")
+
+DEEPEST: Final = (
+    16  # lists in lists of a peer's answer: ours have four, and deeper ones exhaust whoever shows them
+)
+# Also one without an end: what begins must match, or looking for it takes the square of the length.
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+
+# What is asked -> who answers it: "module:function" in this folder, called with (stand,
+# FarQuestion, tell). Each answers for its own limits.
+FAR: Final[dict[str, str]] = {
+    "host": "host:far_host",
+    "search": "searching:far_search",
+    "pair": "pair:far_pair",
+    "shown": "shown:far_shown",
+    "count": "beside:count",
+    "send": "beside:send",
+    "sizes": "beside:sizes",
+    "open": "beside:open_ports",
+    "tcp": "beside:tcp",
+    "path": "beside:path",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FarQuestion:
+    """What another relay asks of us. ``address``: the IPv4 address its link comes from or goes to."""
+
+    do: str
+    params: bytes
+    peer: RelayId
+    name: str
+    address: str
+
+    def args(self, form: type[T]) -> T:
+        """The parameters, in the form of this question. FleetError where they do not fit."""
+        try:
+            return msgspec.json.decode(self.params, type=form)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise FleetError(f"{self.do}: {error}") from None
+
+
+def may_look(stand: Stand, *addresses: str) -> None:
+    """May a peer have these addresses looked at from here? FleetError if not: a relay is no scanner for others.
+
+    It may if somebody whom we relay sits there, or if it is in a segment of ours or of our configuration.
+    """
+    rows = stand.relay.snapshot(trio.current_time()).segments
+    networks = [_network(row.name) for row in rows]  # once: a search names 1,024 addresses
+    for address in addresses:
+        here = _read(address)
+        near = here is not None and any(here in network for network in networks)
+        if here is None or not (near or stand.relay.look.at(address) is not None):
+            raise FleetError(
+                f"{address} is in no segment of this relay, and nobody known is there: not looked at"
+            )
+
+
+def holds(segment: str, address: str) -> bool:
+    """Is the address in "192.168.1.0/24", "192.168.1.*", or is it this one address?"""
+    here = _read(address)
+    return here is not None and here in _network(segment)
+
+
+def _read(address: str) -> IPv4Address | None:
+    try:
+        return IPv4Address(address)
+    except AddressValueError:
+        return None
+
+
+def _network(segment: str) -> IPv4Network:
+    return IPv4Network(f"{segment[:-2]}.0/24" if segment.endswith(".*") else segment, strict=False)
+
+
+def too_deep(body: bytes) -> bool:
+    """Are lists and objects of this JSON nested deeper than any of ours?"""
+    depth = 0
+    for sign in _STRING.sub(b"", body):
+        depth += (sign in b"[{") - (sign in b"]}")
+        if depth > DEEPEST:
+            return True
+    return False
+
+
+def words_of(error: Exception) -> str | None:
+    """What went wrong, if it is one of our own errors (perhaps out of a task)."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return str(error)[:LONGEST_TEXT] if isinstance(error, CamrelayError) else None
+
+
+def words_in(body: bytes) -> str:
+    """A peer's words, fit to be shown."""
+    try:
+        text = msgspec.json.decode(body, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        text = "nothing that can be read"
+    return "".join(sign if sign.isprintable() else " " for sign in text[:LONGEST_TEXT])
