@@ -6,7 +6,7 @@ The only module that knows typer's classes; the others know ``typer.Typer``, ``O
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 from typer import core
@@ -15,18 +15,25 @@ from typer import main as build
 from camrelay import __version__
 from camrelay.errors import UsageError
 
-# Subcommand -> what it does, in one line. The module camrelay.cli.<name> holds it as ``app``.
+# Subcommand -> what it does, in one line. The module camrelay.cli.<name> holds it as ``app``, "-" written "_".
 COMMANDS = {
     "run": "Run the relay (this is what systemd starts).",
     "status": "Show whether it works: segments, users, drops, warnings.",
     "users": "List the users it knows, or watch them come and go.",
     "sweep": "Ask the addresses of the remote segments now.",
+    "search": "Look for users in any segment, and keep them.",
     "peer": "Invite, join, list and remove the relays of a fleet.",
     "sync": "Compare rosters with the other relays now.",
+    "doctor": "Check this box, and whether speaking as others arrives.",
+    "listen": "Hear relays from any PC, and answer a doctor's question.",
+    "packet-trace": "Name what keeps users apart (short: trace).",
+    "report": "Pack all that a bug report needs into one file.",
     "config": "Check, show or create the configuration file.",
     "firewall": "List what must be open between the segments.",
     "demo": "See two segments meet across a router, on this machine.",
 }
+# Short names, which work like the long ones and are not listed.
+ALIASES = {"trace": "packet-trace"}
 
 HELP = """
 Make IP Messenger (IPMSG) users on different LAN segments see each other.
@@ -47,18 +54,28 @@ EPILOG = (
 class Lazy(core.TyperGroup):
     """Has a name and a line of help for every subcommand; the body is loaded when a word names it."""
 
+    lines: ClassVar[dict[str, str]] = COMMANDS
+    aliases: ClassVar[dict[str, str]] = ALIASES
+
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = {name: core.TyperCommand(name, short_help=line) for name, line in COMMANDS.items()}
+        self.commands = {name: core.TyperCommand(name, short_help=line) for name, line in self.lines.items()}
+        self.commands |= {alias: core.TyperCommand(alias, hidden=True) for alias in self.aliases}
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command and load(str(name)), rest
+        return name, command and self.load(self.aliases.get(str(name), str(name))), rest
+
+    def load(self, name: str) -> Any:
+        """The subcommand ``name`` (a key of ``lines``), ready to be invoked."""
+        return load(name)
 
 
-def load(name: str) -> Any:
-    """The subcommand ``name`` (a key of COMMANDS), ready to be invoked."""
-    return build.get_command(import_module(f"camrelay.cli.{name}").app)
+def load(module: str, name: str = "") -> Any:
+    """What ``camrelay.cli.<module>`` holds as ``app``, ready to be invoked; ``name``: that one of its commands."""
+    found = build.get_command(import_module(f"camrelay.cli.{module.replace('-', '_')}").app)
+    several: dict[str, Any] = getattr(found, "commands", {})
+    return several.get(name, found)
 
 
 def group() -> Any:

@@ -5,16 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
-def answers(config: Path | None, request: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Ask, and yield ("event", value) for each event, ("result", value) once, then further events."""
+def answers(
+    config: Path | None,
+    request: dict[str, Any],
+    connected: Callable[[Callable[[], None]], object] | None = None,
+) -> Iterator[tuple[str, Any]]:
+    """Ask, and yield ("event", value) for each event, ("result", value) once, then further events.
+
+    ``connected``: see ``client.ask``.
+    """
     from camrelay.config import load
     from camrelay.daemon import client
 
-    yield from client.ask(load(config).relay.control, request)
+    yield from client.ask(load(config).relay.control, request, connected)
 
 
 def result(config: Path | None, request: dict[str, Any]) -> Any:

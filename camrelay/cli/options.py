@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,18 @@ ConfigOption = Annotated[
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON for scripts instead of a table for people.")]
+
+
+class Language(StrEnum):
+    """What traces are told in."""
+
+    EN = "en"
+    JA = "ja"
+
+
+LangOption = Annotated[
+    Language | None, typer.Option("--lang", help="Language of what is said; by your locale unless given.")
+]
 
 
 def subcommand(**attributes: object) -> typer.Typer:
