@@ -65,8 +65,8 @@ class Seen(NamedTuple):
         )
 
 
-def open_tap() -> socket.socket:
-    """A socket that sees every UDP datagram of the bridge br0 in the present network namespace."""
+def open_tap(bridge: str = "br0") -> socket.socket:
+    """A socket that sees every UDP datagram of this bridge in the present network namespace."""
     tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP))
     filters = b"".join(struct.pack("HBBI", *line) for line in UDP_ONLY)
     code = ctypes.create_string_buffer(filters)
@@ -74,9 +74,9 @@ def open_tap() -> socket.socket:
     tap.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
     tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
     tap.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-    promiscuous = struct.pack("iHH8s", socket.if_nametoindex("br0"), PACKET_MR_PROMISC, 0, b"")
+    promiscuous = struct.pack("iHH8s", socket.if_nametoindex(bridge), PACKET_MR_PROMISC, 0, b"")
     tap.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, promiscuous)
-    tap.bind(("br0", ETH_P_IP))
+    tap.bind((bridge, ETH_P_IP))
     tap.setblocking(False)
     return tap
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -148,6 +149,15 @@ class RelayBox:
         ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
         assert ran.returncode == 0, f"{words}: exit code {ran.returncode}: {ran.stderr}"
         return ran.stdout
+
+    def trace(self, *words: str) -> tuple[int, dict[str, Any]]:
+        """``camrelay trace`` in JSON: its exit code, 0 or 1, and what it says."""
+        command = [sys.executable, "-m", "camrelay", "trace", *words, "--json", "--config", str(self.config)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+        assert ran.returncode in (0, 1), f"{words}: exit code {ran.returncode}: {ran.stderr}"
+        assert ran.stdout, ran.stderr
+        return ran.returncode, dict(json.loads(ran.stdout))
 
     def invite(self) -> Path:
         """``camrelay peer invite``: a file with the token, as somebody would carry it to the new box."""

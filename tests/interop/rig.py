@@ -99,17 +99,26 @@ class Box:
         if plugged:
             self.namespace.ip("route", "replace", "default", "via", self.gateway)
 
-    def connect(self, interface: str, switch: Namespace, *addresses: str) -> None:
-        """A cable into the bridge of a wire."""
+    def connect(
+        self,
+        interface: str,
+        switch: Namespace,
+        *addresses: str,
+        bridge: str = "br0",
+        mask: int = 24,
+        mac: str = "",
+    ) -> None:
+        """A cable into the bridge of a wire. The card's address is made from the first one, if none is given."""
         port = f"{self.name}-{interface[-1]}"
         veth(self.namespace, interface, switch, port)
-        switch.ip("link", "set", port, "master", "br0")
-        mac = "02:00:" + ":".join(f"{byte:02x}" for byte in ipaddress.IPv4Address(addresses[0]).packed)
+        switch.ip("link", "set", port, "master", bridge)
+        packed = ipaddress.IPv4Address(addresses[0]).packed
+        mac = mac or "02:00:" + ":".join(f"{byte:02x}" for byte in packed)
         self.namespace.ip("link", "set", interface, "address", mac)
         self.macs.add(mac)
         self.interfaces.append(interface)
         for each in addresses:
-            address(self.namespace, interface, f"{each}/24")
+            address(self.namespace, interface, f"{each}/{mask}")
 
 
 class Network:
@@ -127,6 +136,7 @@ class Network:
                 name: Box(name, space, ports[0][1])
                 for (name, ports), space in zip(BOXES.items(), boxes, strict=True)
             }
+            self.switches = switches
             for namespace in [*switches.values(), *boxes, router]:
                 namespace.sysctl("net.ipv6.conf.all.disable_ipv6", 1)
             for switch in switches.values():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from camrelay.config.keys import LISTS, SECTIONS, keys, values
+from camrelay.trace.reading import checks, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,8 +92,9 @@ def _formatted(parts: list[ast.expr], names: dict[str, ast.expr]) -> Iterator[st
 
 
 def counted() -> set[str]:
-    modules = [*ROOT.glob("camrelay/relay/*.py"), *ROOT.glob("camrelay/daemon/*.py")]
-    return set().union(*(phrases(module.read_text()) for module in modules))
+    modules = [*ROOT.glob("camrelay/relay/**/*.py"), *ROOT.glob("camrelay/daemon/**/*.py")]
+    found = set().union(*(phrases(module.read_text()) for module in modules))
+    return {phrase for phrase in found if any(map(str.isalpha, phrase))}  # str.count is called count, too
 
 
 def test_counted_texts_are_found_in_every_form_the_code_uses() -> None:
@@ -165,6 +167,54 @@ def test_tables_of_both_languages_have_as_many_rows(page: Path) -> None:
     pair = (page, DOCS / "ja" / page.name)
     english, japanese = (re.findall(r"^\|.*", each.read_text(), re.MULTILINE) for each in pair)
     assert len(english) == len(japanese)
+
+
+# Verdicts of traces
+
+
+def verdicts_shown(page: Path) -> dict[str, str]:
+    """What stands in the column of verdicts: the id, and what is said behind it."""
+    rows = (line.split(" | ") for line in page.read_text().splitlines() if line.startswith("| "))
+    cells = (re.fullmatch(r"`([a-z0-9-]+)` ?(.*)", row[2]) for row in rows if len(row) == 4)
+    return {found[1]: found[2] for found in cells if found}
+
+
+@pytest.mark.parametrize(("folder", "note"), [(DOCS, "(note)"), (DOCS / "ja", "(参考)")], ids=["en", "ja"])
+def test_the_table_of_faults_has_every_verdict_and_no_other(folder: Path, note: str) -> None:
+    shown = verdicts_shown(folder / "trace.md")
+    assert sorted(shown) == sorted(verdicts())
+    wrong = {
+        name for name, said in shown.items() if said != (note if verdicts()[name].severity == "note" else "")
+    }
+    assert not wrong, "called a note, or not, and is none, or one"
+
+
+def test_the_table_of_faults_is_in_the_same_order_in_both_languages() -> None:
+    english, japanese = (list(verdicts_shown(folder / "trace.md")) for folder in LANGUAGES)
+    assert english == japanese
+
+
+def test_checks_of_hosts_and_relays_are_in_the_reference_with_their_outcomes() -> None:
+    page = (DOCS / "reference-json.md").read_text()
+    section = page.partition("## Facts and verdicts")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?`) \| (.*) \|$", section, re.MULTILINE)
+    said = {name: text for names, text in rows for name in re.findall(r"`([^`]+)`", names)}
+    for way in ("out", "in"):  # written as `tcp-out`, `-in`, or as `tcp`
+        said |= {f"{name}-{way}": said[name] for name in ("mtu", "tcp", "path")}
+        said |= {f"speak-{whose}-{way}": said["speak-own-out"] for whose in ("own", "foreign")}
+    mine = re.compile(r"^\[\"?([\w-]+)\"?\]$", re.MULTILINE)
+    files = ("checks.toml", "checks-pair.toml")
+    text = "\n".join((ROOT / "camrelay/trace/data" / name).read_text() for name in files)
+    names = {
+        name
+        for found in mine.findall(text)
+        for name in checks()
+        if name in (found, f"{found}out", f"{found}in")
+    }
+    assert len(names) > 40
+    for name in sorted(names):
+        missing = {o for o in checks()[name].outcomes if f"`{o}`" not in said[name]} - {"not-checked"}
+        assert not missing, name
 
 
 # Links
