@@ -62,5 +62,7 @@ def _hang_up() -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    print("camrelay:", " ".join(message.split()), file=sys.stderr)
+    from camrelay.cli.show import clean  # it may name users, who call themselves what they like
+
+    print("camrelay:", clean(" ".join(message.split())), file=sys.stderr)
     return code

@@ -7,6 +7,7 @@ microseconds; each packet says in a comment what a capture could not.
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from contextlib import contextmanager
 from socket import inet_aton
@@ -83,6 +84,8 @@ def create(path: Path, application: str) -> Iterator[Writer]:
     """A new file, or an old one emptied, that only its owner can read: there are names in it."""
     number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with open(number, "wb") as file:
+        if stat.S_ISREG(os.fstat(number).st_mode):  # not /dev/null; an old one may be readable by all
+            os.fchmod(number, 0o600)
         yield Writer(file, application)
 
 

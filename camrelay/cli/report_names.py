@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 # Keys of JSON and of log lines whose values are names that people gave.
 NAMES: Final = frozenset(
-    {"logon", "host", "nick", "group", "name", "peer", "used_by", "holder", "asked", "hostname"}
-)
+    (
+        "logon", "host", "nick", "group", "name", "names", "peer", "used_by", "holder", "asked", "hostname",
+        "via", "server", "witness", "relay",
+    )
+)  # fmt: skip
 _ADDRESS: Final = re.compile(r"(?<![\w.])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3}|\*)(?![\w]|\.\d)")
 _MAC: Final = re.compile(r"\b[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}\b")
 _LOGFMT: Final = re.compile(r'\b(logon|host|nick|group|name|peer)=("(?:[^"\\]|\\.)*"|[^\s"]+)')
@@ -79,9 +82,15 @@ class Anonymous:
         ]
 
 
-_SECRET: Final = re.compile(r"(?im)^(\s*[\w.-]*(?:password|passwd|secret|token|private)[\w.-]*\s*=\s*)(.+)$")
-_CREDENTIALS: Final = re.compile(r"(\w+://)[^/@\s\"']+@")
-_INVITATION: Final = re.compile(r"camrelay1-[0-9a-z]+")
+# Wherever it stands: in a comment, in an inline table, over several lines. The bounds are for who writes a log of them.
+_SECRET: Final = re.compile(
+    r"""(?ix)((?:password|passwd|secret|token|private)[\w.-]{0,80}["']?\s{0,80}=\s{0,80})
+    (\"{3}[\s\S]{0,4000}?\"{3} | '{3}[\s\S]{0,4000}?'{3} | \[[^\]]{0,4000}\]
+    | "(?:[^"\\\n]|\\.){0,4000}" | '[^'\n]{0,4000}' | [^\n,}]{1,4000})"""
+)
+_CREDENTIALS: Final = re.compile(r"(\w{1,20}://)[^\s\"']{1,500}@")
+_INVITATION: Final = re.compile(r"(?i)camrelay1-[0-9a-z_-]+")
+_KEY: Final = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,8000}?(?:-----END|\Z)")
 
 
 def without_secrets(text: str) -> tuple[str, int]:
@@ -91,6 +100,7 @@ def without_secrets(text: str) -> tuple[str, int]:
         (_SECRET, r'\1"(removed)"'),
         (_CREDENTIALS, r"\1(removed)@"),
         (_INVITATION, "(removed)"),
+        (_KEY, "(removed)"),
     ):
         text, count = pattern.subn(instead, text)
         total += count

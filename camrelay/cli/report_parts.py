@@ -87,10 +87,19 @@ def _names(answers: dict[str, tuple[Any, str]], source: Source) -> Iterator[Any]
     if status:
         fleet = status["fleet"]
         yield from (status["relay"]["name"], fleet["name"], *(peer["name"] for peer in fleet["peers"]))
-    yield from (source.box.hostname, source.config.relay.name, source.config.peers.address)
+        for peer in fleet["peers"]:
+            yield from (_machine(told) for told in (peer.get("address", ""), *peer.get("addresses", ())))
+    yield from (source.config.relay.name, source.config.peers.address, _machine(source.config.peers.address))
+    yield from (source.box.hostname, source.box.hostname.partition(".")[0])  # the journal has the short one
     for share in source.config.share:
         for pattern in (*share.from_, *share.to):
             yield pattern.partition(":")[2]
+
+
+def _machine(address: str) -> str:
+    """The host name of "host:port"; "" for an IPv4 address, which is replaced as such."""
+    host = address.rpartition(":")[0] or address
+    return "" if host.replace(".", "").isdigit() else host
 
 
 def _configuration(source: Source) -> Part:

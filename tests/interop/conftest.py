@@ -208,9 +208,11 @@ def fleet(whole_fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[Fleet]
 def faults() -> Iterator[Faults]:
     """Every fault there is, and all clients, for the rest of these tests: idle, they cost nothing but memory."""
     laboratory = Faults()
-    laboratory.start_clients()
-    yield laboratory
-    laboratory.close()
+    try:
+        laboratory.start_clients()
+        yield laboratory
+    finally:
+        laboratory.close()
 
 
 @pytest.fixture

@@ -42,11 +42,15 @@ class RelayBox:
         remote: Sequence[str] = (),
         users: Sequence[str] = (),
         peers: Sequence[str] = (),
+        where: Path | None = None,
     ) -> None:
-        """Serves all interfaces of the box. ``relay``, ``remote``, ``users``, ``peers``: more lines there."""
+        """Serves all interfaces of the box. ``relay``, ``remote``, ``users``, ``peers``: more lines there.
+
+        ``where``: the folder for its files, which are on a disk otherwise.
+        """
         self.box = box
         self.address = box.address
-        self.folder = Path(tempfile.mkdtemp(prefix="cri-relay-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="cri-relay-", dir=where))
         self.state = self.folder / "state"
         self.control = self.folder / "control.sock"
         self.log = self.folder / "log"

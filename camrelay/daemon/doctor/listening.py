@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 IP_RECVTTL: Final = 12  # linux/in.h
 ANNOUNCED_TTL: Final = 1  # of a relay's announcement for somebody else
 ANSWERS_PER_SECOND: Final = 20
+MOST_RELAYS: Final = 1024  # that are told apart; sources may be forged
 LONGEST: Final = 65535
 COMMANDS: Final = {
     Command.BR_ENTRY: "entry",
@@ -159,10 +160,12 @@ class Relays:
 
     def take(self, heard: Heard) -> None:
         """One more."""
-        if heard.what == "relay":
+        if heard.what == "relay" and (heard.source in self.relays or len(self.relays) < MOST_RELAYS):
             row = self.relays.setdefault(heard.source, {"address": heard.source, "nick": "", "heard": 0})
             row["nick"] = heard.nick
             row["heard"] += 1
+        elif heard.what == "relay":
+            return
         elif heard.what == "announcement":
             self.announcements += 1
             if heard.said == "exit":

@@ -6,6 +6,7 @@ the relay wait. Each part is a function ``async (stand, request, tell) -> result
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -15,6 +16,7 @@ import trio
 
 from camrelay.daemon.history import History
 from camrelay.errors import CamrelayError, FleetError, causes
+from camrelay.relay.context import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from camrelay.relay.relay import Relay
 
 MOST_AT_ONCE: Final = 8  # traces; a watcher is one, and an admin has two eyes
+SPEAKS: Final = 6  # tests of speaking in 10 s: each says a dozen datagrams to everybody on our wires
 
 # Errors that are no bug: meant for people, or those of a client that has gone.
 MEANT: Final = (CamrelayError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
@@ -71,6 +74,7 @@ class Stand:
     samples: Samples | None = None  # first words of clients of unknown kinds
     running: int = field(default=0, init=False)
     counters: dict[str, int] = field(default_factory=dict, init=False)
+    spoken: Budget = field(default_factory=lambda: Budget(SPEAKS), init=False)
     _far: Far | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -126,6 +130,7 @@ class Stand:
 async def find(place: str) -> Callable[..., Awaitable[Any]]:
     """The function at "module:function" of this folder, imported beside the loop if it is not yet."""
     module, _, name = place.partition(":")
-    loaded = await trio.to_thread.run_sync(import_module, f"camrelay.daemon.tracing.{module}")
+    path = f"camrelay.daemon.tracing.{module}"
+    loaded = sys.modules.get(path) or await trio.to_thread.run_sync(import_module, path)
     found: Callable[..., Awaitable[Any]] = getattr(loaded, name)
     return found

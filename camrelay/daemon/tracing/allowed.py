@@ -59,20 +59,23 @@ class FarQuestion:
             raise FleetError(f"{self.do}: {error}") from None
 
 
-def may_look(stand: Stand, *addresses: str) -> None:
+def may_look(stand: Stand, *addresses: str, ours: bool = False) -> None:
     """May a peer have these addresses looked at from here? FleetError if not: a relay is no scanner for others.
 
-    It may if somebody whom we relay sits there, or if it is in a segment of ours or of our configuration.
+    It may if somebody whom we relay sits there, or if it is in a segment that is served. ``ours``: only in those that
+    we are on or that our configuration names; the others are what a member says, who may say anything.
     """
     rows = stand.relay.snapshot(trio.current_time()).segments
-    networks = [_network(row.name) for row in rows]  # once: a search names 1,024 addresses
+    named = (row.name for row in rows if row.interface or row.addresses or not ours)
+    networks = [_network(name) for name in named]  # once: a search names 1,024 addresses
+    spans = [(int(one.network_address), int(one.broadcast_address)) for one in networks]
     for address in addresses:
         here = _read(address)
-        near = here is not None and any(here in network for network in networks)
-        if here is None or not (near or stand.relay.look.at(address) is not None):
-            raise FleetError(
-                f"{address} is in no segment of this relay, and nobody known is there: not looked at"
-            )
+        near = here is not None and any(first <= int(here) <= last for first, last in spans)
+        known = not ours and stand.relay.look.at(address) is not None
+        if here is None or not (near or known):
+            nobody = "" if ours else ", and nobody known is there"
+            raise FleetError(f"{address} is in no segment of this relay{nobody}: not looked at")
 
 
 def holds(segment: str, address: str) -> bool:

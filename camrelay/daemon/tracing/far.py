@@ -7,6 +7,7 @@ time, with bounds on everything; whoever does not want the answer any more, or i
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -16,17 +17,7 @@ import trio
 
 from camrelay.daemon import fleetnames, tracing
 from camrelay.daemon.tracing.allowed import FAR, FarQuestion, holds, too_deep, words_in, words_of
-from camrelay.daemon.wire import (
-    BUSY,
-    EVENT,
-    MOST_TRACED,
-    REFUSED,
-    RESULT,
-    TAKEN,
-    Cancel,
-    Question,
-    Reply,
-)
+from camrelay.daemon.wire import BUSY, EVENT, MOST_TRACED, REFUSED, RESULT, TAKEN, Cancel, Question, Reply
 from camrelay.errors import FleetError, UsageError
 from camrelay.relay.context import Budget
 
@@ -197,11 +188,9 @@ class Far:
                     raise FleetError(STRANGE.format(name, what)) from None
 
     def _read(self, name: str, what: str, body: bytes, form: type[T]) -> T:
-        try:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if not too_deep(body):
                 return msgspec.json.decode(body, type=form)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass
         raise FleetError(STRANGE.format(name, what))
 
     # -- what comes over the links ------------------------------------------------------------------------------

@@ -243,7 +243,7 @@ class FarResult(msgspec.Struct, frozen=True):
 async def far_search(stand: Stand, asked: FarQuestion, tell: Tell) -> FarResult:
     """For a peer: only where we are, or are configured to look."""
     addresses = addresses_of(asked.args(FarWanted).segments)
-    may_look(stand, *addresses)
+    may_look(stand, *addresses, ours=True)
     told: set[str] = set()
 
     async def note(event: object) -> None:

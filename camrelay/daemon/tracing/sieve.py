@@ -33,6 +33,9 @@ MALFORMED: Final = "malformed"  # stands for a command
 DICTIONARIES: Final = 500.0
 _REMEMBERED: Final = 32_768  # addresses whose answer is kept: finding it takes 20 us
 _MOST_WORDS: Final = 100  # of one kind
+_MOST_NAMES: Final = 16  # each is looked for in some charsets, in every datagram
+_LONGEST_NAME: Final = 80  # characters
+_LOOKED_AT: Final = 8_192  # bytes of a datagram in which names are looked for: 64 KB with 64 forms take 6 ms
 _CHARSETS: Final = ("utf-8", "cp932", "gb18030")
 
 
@@ -53,6 +56,8 @@ class Sieve:
         for kind in (words.users, words.addresses, words.segments, words.commands, words.directions):
             if len(kind) > _MOST_WORDS:
                 raise UsageError(f"more than {_MOST_WORDS} words of one kind")
+        if len(words.users) > _MOST_NAMES:
+            raise UsageError(f"--user: more than {_MOST_NAMES} names")
         self.skipped = 0
         self._bucket = Bucket(DICTIONARIES, DICTIONARIES / 10, trio.current_time())
         self._tests: list[Callable[[Seen], bool]] = []
@@ -156,13 +161,15 @@ class Names:
                     continue
 
     def __call__(self, data: bytes) -> bool:
-        shown = without_body(data).lower()
+        shown = without_body(data)[:_LOOKED_AT].lower()
         return any(form in shown for form in self._forms)
 
 
 def _text(word: str) -> str:
     if not word.strip():
         raise UsageError("--user: an empty name")
+    if len(word) > _LONGEST_NAME:
+        raise UsageError(f"--user: a name of more than {_LONGEST_NAME} characters")
     return word
 
 

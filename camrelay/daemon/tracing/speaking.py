@@ -19,7 +19,7 @@ import trio
 
 from camrelay.daemon.tracing import testuser
 from camrelay.daemon.tracing.numbered import NONCE_DIGITS, number_in
-from camrelay.errors import FleetError, MalformedPacket
+from camrelay.errors import CamrelayError, FleetError, MalformedPacket
 from camrelay.ipmsg import hostlist
 from camrelay.ipmsg.command import PORT, Command
 from camrelay.ipmsg.packet import parse
@@ -67,6 +67,8 @@ class Witness:
 async def speak(stand: Stand, request: Request, tell: Tell) -> dict[str, Any]:
     """speaking: arrives | dropped | nobody | unable, for each own segment, told as they are found. Some 2 to 12 s."""
     wanted = request.args(Wanted).segments
+    if not stand.spoken.spend("", trio.current_time()):
+        raise CamrelayError("tested too often: try again in 10 s")
     own = {one.network: one for one in stand.interfaces() if not wanted or one.network in wanted}
     facts: dict[str, Fact] = {}
 
