@@ -6,7 +6,6 @@ the relay wait. Each part is a function ``async (stand, request, tell) -> result
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -20,6 +19,7 @@ from camrelay.relay.context import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from types import ModuleType
 
     from camrelay.config import Config
     from camrelay.daemon.answers import Request
@@ -127,10 +127,14 @@ class Stand:
         return CamrelayError(f"a bug of camrelay ended this trace ({what}): please send a `camrelay report`")
 
 
+_loaded: dict[str, ModuleType] = {}
+
+
 async def find(place: str) -> Callable[..., Awaitable[Any]]:
     """The function at "module:function" of this folder, imported beside the loop if it is not yet."""
     module, _, name = place.partition(":")
-    path = f"camrelay.daemon.tracing.{module}"
-    loaded = sys.modules.get(path) or await trio.to_thread.run_sync(import_module, path)
-    found: Callable[..., Awaitable[Any]] = getattr(loaded, name)
+    if module not in _loaded:  # sys.modules also holds those that another thread has only begun to import
+        path = f"camrelay.daemon.tracing.{module}"
+        _loaded[module] = await trio.to_thread.run_sync(import_module, path)
+    found: Callable[..., Awaitable[Any]] = getattr(_loaded[module], name)
     return found
