@@ -37,15 +37,20 @@ demo: $(VENV)/run.stamp  ## two segments and a router in namespaces: watch users
 run: $(VENV)/run.stamp  ## run the daemon here with etc/camrelay.toml
 	@$(BIN)/camrelay run --config etc/camrelay.toml
 
+UNIT := $(BIN)/python -m pytest tests/unit --numprocesses auto --dist worksteal
+# Laboratories beside each other; then what needs the machine for itself.
+INTEROP := $(BIN)/python -m pytest tests/interop -m 'not alone' --numprocesses auto --maxprocesses 2 --dist loadgroup \
+	&& $(BIN)/python -m pytest tests/interop -m alone
+
 test: $(VENV)/dev.stamp packages  ## every test; as root with real clients in network namespaces
-	@$(BIN)/python -m pytest tests/interop
-	@$(BIN)/python -m pytest tests/unit --numprocesses auto --dist worksteal
+	@$(INTEROP)
+	@$(UNIT)
 
 unit: $(VENV)/dev.stamp  ## the tests that need neither root nor packages
-	@$(BIN)/python -m pytest tests/unit --numprocesses auto --dist worksteal
+	@$(UNIT)
 
 interop: $(VENV)/dev.stamp packages  ## only the tests with real clients
-	@$(BIN)/python -m pytest tests/interop
+	@$(INTEROP)
 
 bench: $(VENV)/dev.stamp packages  ## throughput, latency, sweep, memory against a C forwarder, as ratios
 	@$(BIN)/python -m tests.bench

@@ -27,7 +27,9 @@ ONCE = pytest.mark.parametrize("whole_network", [0], indirect=True, ids=["rp0"])
 RELAYS = {"ra", "ra2", "rb", "dual"}
 DUAL_AFTER_ITS_MOVE = "10.77.1.44"
 
-_times: list[tuple[str, int, str, float]] = []
+# By the laboratory that they stand on: those of one share it, so they run one after the other, others beside them.
+LABORATORIES = {"network": "rig", "fleet": "sites", "bad_lines": "sites", "faults": "faults", "probing": "probes"}
+MEASURED = "measured"
 
 
 class Measure(Protocol):
@@ -74,10 +76,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"{item.name}: {reason}")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in LABORATORIES:
+                item.add_marker(pytest.mark.xdist_group(LABORATORIES[fixture]))
+                if fixture == "faults":  # dozens of traces at a time, and each of them measures
+                    item.add_marker(pytest.mark.alone)
+                break
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _times:
+    reports = [one for reports in terminalreporter.stats.values() for one in reports]
+    notes = [note for one in reports for note in getattr(one, "user_properties", ())]
+    times = {tuple(value) for name, value in notes if name == MEASURED}
+    if times:
         terminalreporter.section("interop: seconds measured between real clients")
-        for test, rp_filter, what, seconds in sorted(_times):
+        for test, rp_filter, what, seconds in sorted(times):
             terminalreporter.line(f"{test:<58} rp_filter {rp_filter}  {what:<52} {seconds:8.3f}")
 
 
@@ -223,7 +239,7 @@ def measure(request: pytest.FixtureRequest) -> Measure:
         name = request.node.originalname or request.node.name
         callspec = getattr(request.node, "callspec", None)
         rp_filter = callspec.params.get("whole_network", 0) if callspec else 0
-        _times.append((name, rp_filter, what, seconds))
+        request.node.user_properties.append((MEASURED, (name, rp_filter, what, seconds)))
         assert at_most is None or seconds <= at_most, f"{what}: {seconds:.3f} s, at most {at_most:g} s"
 
     return note
