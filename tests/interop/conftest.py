@@ -28,7 +28,13 @@ RELAYS = {"ra", "ra2", "rb", "dual"}
 DUAL_AFTER_ITS_MOVE = "10.77.1.44"
 
 # By the laboratory that they stand on: those of one share it, so they run one after the other, others beside them.
-LABORATORIES = {"network": "rig", "fleet": "sites", "bad_lines": "sites", "faults": "faults", "probing": "probes"}
+LABORATORIES = {
+    "network": "rig",
+    "fleet": "sites",
+    "bad_lines": "sites",
+    "faults": "faults",
+    "probing": "probes",
+}
 MEASURED = "measured"
 
 
