@@ -59,8 +59,7 @@ def open_socket(box: Box, port: int = PORT) -> socket.socket:
     """UDP port 2425 of this PC, broadcasts included. StartError naming who has it, if it is taken."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        sock.bind(("0.0.0.0", port))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        sock.bind(("0.0.0.0", port))  # without SO_BROADCAST: nobody's question makes us answer everybody
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
     except OSError as error:
         sock.close()

@@ -80,16 +80,21 @@ def test_a_taken_port_is_said_in_one_line(ear: socket.socket) -> None:
         open_socket(Box(), ear.getsockname()[1])
 
 
-def asks(ear: socket.socket, ttl: int, count: int = 1) -> list[Heard]:
+def asks(ear: socket.socket, ttl: int, count: int = 1, to: str = "127.0.0.1") -> list[Heard]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relay:
         relay.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
         for number in range(count):
-            relay.sendto(testuser.question(NONCE, number, "127.0.0.1"), ear.getsockname())
+            relay.sendto(testuser.question(NONCE, number, to), ear.getsockname())
         return list(listen(ear, 0.2))
 
 
 def test_a_question_of_the_own_wire_is_answered(ear: socket.socket) -> None:
     assert [heard.answered for heard in asks(ear, ttl=1)] == [True]
+
+
+@pytest.mark.parametrize("to", ["127.255.255.255", "255.255.255.255"])
+def test_no_question_makes_it_answer_everybody(ear: socket.socket, to: str) -> None:
+    assert [heard.answered for heard in asks(ear, ttl=1, to=to)] == [False]
 
 
 def test_one_that_came_over_a_router_is_not(ear: socket.socket) -> None:
