@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from camrelay.daemon.wire import LONGEST_TEXT
-from camrelay.errors import CamrelayError, FleetError
+from camrelay.errors import CamrelayError, FleetError, causes
 
 if TYPE_CHECKING:
     from camrelay.daemon.tracing import Stand
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+BROKEN: Final = "an error inside camrelay: see its log"  # in data/reasons.toml, too
 DEEPEST: Final = (
     16  # lists in lists of a peer's answer: ours have four, and deeper ones exhaust whoever shows them
 )
@@ -92,6 +93,7 @@ def _read(address: str) -> IPv4Address | None:
 
 
 def _network(segment: str) -> IPv4Network:
+    """As ``relay.segment.network_of``; but a peer's word may have host bits, and is not an error here."""
     return IPv4Network(f"{segment[:-2]}.0/24" if segment.endswith(".*") else segment, strict=False)
 
 
@@ -107,9 +109,8 @@ def too_deep(body: bytes) -> bool:
 
 def words_of(error: Exception) -> str | None:
     """What went wrong, if it is one of our own errors (perhaps out of a task)."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return str(error)[:LONGEST_TEXT] if isinstance(error, CamrelayError) else None
+    first, *others = causes(error)
+    return str(first)[:LONGEST_TEXT] if isinstance(first, CamrelayError) and not others else None
 
 
 def words_in(body: bytes) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 from msgspec.structs import replace
 
+from camrelay.daemon.tracing.allowed import BROKEN
 from camrelay.trace.facts import Fact
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     # A check: its fact, or None where it does not apply.
     Look = Callable[[], Awaitable[Fact | None]]
 
-BROKEN = "an error inside camrelay: see its log"
 TOO_LONG = "it took too long"
 
 
@@ -44,10 +44,6 @@ class Checklist:
     def get(self, check: str) -> Fact | None:
         """What was found so far."""
         return self._facts.get(check)
-
-    def is_done(self, check: str) -> bool:
-        """Is it over?"""
-        return check not in self._done or self._done[check].is_set()
 
     async def wait(self, check: str) -> Fact | None:
         """What came of a check that was named before; None if it does not apply."""

@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from camrelay.daemon import fleetnames, tracing
-from camrelay.daemon.tracing.allowed import FAR, FarQuestion, holds, too_deep, words_in, words_of
+from camrelay.daemon.tracing.allowed import BROKEN, FAR, FarQuestion, holds, too_deep, words_in, words_of
 from camrelay.daemon.wire import BUSY, EVENT, MOST_TRACED, REFUSED, RESULT, TAKEN, Cancel, Question, Reply
 from camrelay.errors import FleetError, UsageError
 from camrelay.relay.context import Budget
@@ -267,7 +267,7 @@ class Far:
             if (said := words_of(error)) is None:
                 self._count("trace questions of peers failed: bug")
                 self._stand.log.bug("a peer's question failed", error, peer=asked.name, what=asked.do)
-                said = "an error inside camrelay: see its log"
+                said = BROKEN
             return REFUSED, said
         return RESULT, result
 

@@ -17,7 +17,7 @@ from camrelay.daemon.tracing.forms import Volley, Window
 from camrelay.daemon.tracing.numbered import COPIES, Flow, way
 from camrelay.daemon.tracing.sides import new_nonce
 from camrelay.daemon.tracing.sockets import CALL_PORTS
-from camrelay.errors import FleetError
+from camrelay.errors import FleetError, causes
 from camrelay.ipmsg.command import PORT
 from camrelay.trace.facts import Fact
 
@@ -41,7 +41,6 @@ VOLLEYS: Final = (
 CALLS: Final = tuple(
     Volley(numbered.CALL + 10 * place, COPIES, 0.02, port=port) for place, port in enumerate(CALL_PORTS)
 )
-SENDING: Final = 1.5  # seconds that the first four take
 LISTEN: Final = 5.0  # seconds for what is sent in 1.5 s
 QUIET: Final = 1.0  # seconds without one more: the rest is lost
 SIZES_LISTEN: Final = 12.0  # seconds: sizes are tried one after the other as routers name them
@@ -272,11 +271,5 @@ async def _attempt(work: Callable[[], Awaitable[R]]) -> tuple[R | None, str]:
     try:
         return await work(), ""
     except* FleetError as group:
-        why = str(_first(group))
+        why = str(next(causes(group)))
     return None, why
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
