@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING, Protocol
 
 from camrelay.relay.context import Recently
@@ -61,7 +62,7 @@ class Announcer:
         self._visits.carry = self._carry
         self._left = Recently(MOVED_WITHIN, 65_536)
         self._again: deque[tuple[float, User, str, int]] = deque()  # farewells to repeat
-        self._repeat: deque[tuple[float, User]] = deque()  # announcements to repeat
+        self._repeat: dict[User, float] = {}  # announcements to repeat, and when: the next one first
         self._step = now
         self._reshared = False
 
@@ -76,7 +77,8 @@ class Announcer:
             return
         self._tell(user, None, user.shares)
         if self._left.within(user.address, now) or now - user.farewell < MOVED_WITHIN:
-            self._repeat.append((now + REPEAT_AFTER, user))
+            self._repeat.pop(user, None)  # who changes ten times meanwhile is said again once
+            self._repeat[user] = now + REPEAT_AFTER
 
     def farewell(self, user: User, address: str, now: float) -> None:
         """``user`` is no longer at ``address``: drop it, unless somebody else lives there now."""
@@ -194,7 +196,7 @@ class Announcer:
         due = self._step + STEP if self.waiting else math.inf
         if self._again:
             due = min(due, self._again[0][0])
-        return min(due, self._repeat[0][0]) if self._repeat else due
+        return min(due, next(iter(self._repeat.values()), math.inf))
 
     def tick(self, now: float) -> None:
         """Say what is due: changes first, then of every list a few lines."""
@@ -203,8 +205,8 @@ class Announcer:
             _, user, address, shares = self._again.popleft()
             if user.state is State.OFFLINE or user.address != address or user.shares != shares:
                 self._farewell(user, address, shares, now)
-        while self._repeat and self._repeat[0][0] <= now:
-            _, user = self._repeat.popleft()
+        for user in list(takewhile(lambda user: self._repeat[user] <= now, self._repeat)):
+            del self._repeat[user]
             if user.state is State.ONLINE:
                 self._tell(user, None, user.shares)
         if now - self._step < STEP / 2:

@@ -17,7 +17,7 @@ from .relay_box import RelayBox
 from .rig import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from .capture import Seen
     from .clients import Client
@@ -258,14 +258,26 @@ def announcers(sites: Sites, client: Client, wire: str, since: float) -> list[st
     ]
 
 
-def undisturbed(observer: Client, others: Sequence[Somebody], since: float) -> None:
-    """An AssertionError if since then one of the others left its window, came twice or under another name."""
+def undisturbed(
+    observer: Client,
+    others: Sequence[Somebody],
+    since: float,
+    had: Collection[str] = (),
+    behind: float = 0.0,
+) -> None:
+    """An AssertionError if since then one of the others left its window, came twice or under another name.
+
+    Until ``behind`` a name that they ``had`` is no fault: a relay that the line keeps from hearing of the new one may
+    have to say a second time that they are there (relay/announce.py, REPEAT_AFTER).
+    """
     addresses = {other.address for other in others}
     gone = [event for event in observer.events("gone", since) if event["address"] in addresses]
     assert not gone, f"{observer!r} lost {gone}"
     assert not observer.events("cleared", since)
     listed = observer.listed()
     for event in observer.events("changed", since):
+        if event["at"] < behind and event["name"] in had:
+            continue
         known = [other.name for other in others if other.address == event["address"]]
         assert not known or [event["name"]] == known, f"{observer!r} was told of an old name: {event}"
     for other in others:

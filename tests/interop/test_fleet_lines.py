@@ -71,11 +71,12 @@ def test_flapping_line_while_people_come_and_go(fleet: Fleet, measure: Measure) 
     line.mend()
     mended = time.monotonic()
     everybody = [alice, carol, dave, erin, fay]
-    measure("all rosters equal after a flapping line", fleet.agree(everybody, within=15) - mended)
+    equal = fleet.agree(everybody, within=15)
+    measure("all rosters equal after a flapping line", equal - mended)
     for client in everybody:
         client.wait_listed(*everybody)
         wait_until(lambda: bob.address not in client.listed(), 2, f"{client!r} does not list bob")  # noqa: B023
-    undisturbed(carol, [alice, erin], carol.started + 1)
+    undisturbed(carol, [alice, erin], carol.started + 1, had=("alice", "erin"), behind=equal)
 
 
 def test_cut_line_is_noticed_and_users_beyond_leave_until_it_is_mended(

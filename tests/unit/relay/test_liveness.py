@@ -103,6 +103,21 @@ def test_what_was_announced_right_after_a_farewell_is_announced_again() -> None:
     check(world)
 
 
+def test_who_changes_often_right_after_a_farewell_is_announced_again_once() -> None:
+    world, _, _, bob, _ = scene(Plain)
+    bob.exit()
+    world.run(1)
+    bob.start()
+    begun = world.now
+    for n in range(4):
+        world.run(1)
+        bob.rename(f"bob{n}")
+    world.run(60)
+    times = [s.time - begun for s in world.since(begun) if s.announces and s.to == "10.1.1.255"]
+    assert [round(t) for t in times] == [0, 1, 2, 3, 4, 12]
+    check(world)
+
+
 def test_the_second_farewell_does_not_hit_a_user_that_is_back() -> None:
     world, _, alice, bob, _ = scene(Plain)
     bob.exit()
