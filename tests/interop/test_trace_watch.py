@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.interop
 
 
+def _interruptible() -> None:
+    """As in a terminal: who runs the tests in the background has SIGINT ignored, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Watcher:
     """A ``camrelay packet-trace watch --json`` beside the daemon."""
 
@@ -38,6 +43,7 @@ class Watcher:
                 stdout=file,
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
+                preexec_fn=_interruptible,
             )
 
     def lines(self) -> list[dict[str, Any]]:
