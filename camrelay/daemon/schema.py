@@ -71,7 +71,8 @@ def read_users(db: sqlite3.Connection, wall: float) -> Iterator[SavedUser]:
         SavedUser._make,
         db.execute(
             "SELECT datagram, charset, address, port, online,"
-            f" CASE WHEN heard > ? + 5 THEN ? ELSE ? - heard END, max(0, ? - joined), {pin}, {claim} FROM users",
+            " CASE WHEN heard > ? + 5 THEN ? ELSE max(0, ? - heard) END,"
+            f" max(0, ? - joined), {pin}, {claim} FROM users",
             (wall, UNKNOWN_AGE, wall, wall),
         ),
     )

@@ -27,16 +27,13 @@ MOST_GIVEN_UP = 1_024  # users; who else left in the last moment of a relay goes
 
 
 class Absence:
-    """``pending``: users to be settled anew."""
+    """See above."""
 
-    def __init__(
-        self, context: Context, peers: Peers, parts: Parts, settling: Settling, pending: dict[Key, None]
-    ) -> None:
+    def __init__(self, context: Context, peers: Peers, parts: Parts, settling: Settling) -> None:
         self._context = context
         self._peers = peers
         self._parts = parts
         self._settling = settling
-        self._pending = pending
         self._accepts = False  # is the time over in which peers were to link after our restart?
         self._given_up: dict[tuple[Key, str], float] = {}  # who, where: when a peer said so last
 
@@ -48,12 +45,12 @@ class Absence:
         for (key, address), when in self._given_up.items():
             if now - when < SETTLED:  # said by another one, and perhaps not heard from this one any more
                 self._overrule(key, address)
-                self._pending[key] = None
-        self._pending.update(dict.fromkeys(self._settling.contested))
+                self._settling.later([key])
+        self._settling.later(self._settling.contested)
         if self._accepts:
             self._accept(peer)
         for other in self._peers.linked:  # whom another one tells of, too
-            self._pending.update(dict.fromkeys(peer.copy.rows.keys() & other.copy.rows.keys()))
+            self._settling.later(peer.copy.rows.keys() & other.copy.rows.keys())
 
     def go_on(self, peer: Peer, now: float) -> None:
         """Whatever is due."""
@@ -74,12 +71,12 @@ class Absence:
             if heard[front]:
                 peer.copy.drop(key)
                 gone.append(key)
-        self._pending.update(dict.fromkeys(gone))
+        self._settling.later(gone)
         self._context.emit(PeerSaid(peer.id, (), tuple(gone)))
 
     def forget(self, peer: Peer) -> None:
         """Nothing that it told counts any more."""
-        self._pending.update(dict.fromkeys(peer.copy.rows))
+        self._settling.later(peer.copy.rows)
         peer.copy = Copy()
         peer.leaves = peer.settles = math.inf
         peer.linked = peer.stale = False
@@ -134,4 +131,4 @@ class Absence:
         if peer.stale:
             peer.stale = False
             peer.sure.clear()
-            self._pending.update(dict.fromkeys(peer.copy.rows))
+            self._settling.later(peer.copy.rows)

@@ -1,8 +1,9 @@
 """Who is still here. A silent user is asked, in the quietest way its kind answers, before it is given up.
 
-Rules kept here (design rule 7): a local user silent for 3/4 of ``silent_after`` is asked 4 times, then gone; a user
-of a remote segment is asked once per ``sweep_every``, and again 3 times where it does not answer; offline users
-of remote segments go on being asked, and all are forgotten after ``forget_after``.
+Rules kept here (design rule 7): a local user silent for 3/4 of ``silent_after`` is asked 4 times, then gone, and so is
+one that does not answer when we start; a user of a remote segment is asked once per ``sweep_every``, and again 3 times
+where it does not answer; offline users of remote segments go on being asked, and all are forgotten after
+``forget_after``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 QUESTIONS = 4
 SILENCE = 0.75  # the part of silent_after that passes before the first question
 SPACING = 0.05  # the part of it between two questions: 10 s of 200
+ANSWERED = 6.0  # seconds after a start: clients take up to 4.1 s to answer our BR_ENTRY
 QUICK = 1.0  # seconds between the questions when something says that the user is gone
 QUICK_SLOW = 1.7  # the same for kinds that take up to 4.1 s to answer
 WAIT = 0.02  # seconds until those who wait for the pace get their turn
@@ -67,6 +69,7 @@ class Liveness:
         # Those who are due and have to wait for the pace, with the due time they were planned for.
         self._waiting: dict[Bucket, deque[tuple[float, User]]] = {self._local: deque(), self._remote: deque()}
         self._tick = now
+        self._begun = -math.inf  # when those were restored who were known before
 
     def watch(self, user: User, due: float) -> None:
         """Look at ``user`` at ``due``; replaces what was planned."""
@@ -82,10 +85,10 @@ class Liveness:
             user.spacing = 0.0
             self.watch(user, now + self._patience(user))
 
-    def plan(self, user: User, now: float) -> None:
-        """Look at ``user``, who was heard some time ago, when its silence has lasted long enough."""
-        online = user.state is State.ONLINE
-        self.watch(user, max(now, user.heard + self._patience(user)) if online else now)
+    def restored(self, user: User, now: float) -> None:
+        """``user`` is known from before our start, which is ``now``."""
+        self._begun = now
+        self.watch(user, max(now, self._silence_ends(user)) if user.state is State.ONLINE else now)
 
     def suspect(self, user: User, now: float) -> None:
         """Something says that ``user`` is gone: ask at once and quickly."""
@@ -110,6 +113,15 @@ class Liveness:
         remote = user.segment.interface is None
         return settings.sweep_every if remote else settings.silent_after * SILENCE * user.patience
 
+    def _silence_ends(self, user: User) -> float:
+        """When ``user`` is to be asked, if it says nothing until then.
+
+        One that left just before our process was killed may still be online on disk: it does not answer our BR_ENTRY.
+        """
+        due = user.heard + self._patience(user)
+        entered = user.heard <= self._begun and user.segment.interface is not None
+        return min(due, self._begun + ANSWERED) if entered else due
+
     def outlook(self, user: User) -> Outlook:
         """What is planned for ``user``, one whom we hear or who is gone. As far as the pace allows."""
         settings = self._context.settings
@@ -120,7 +132,7 @@ class Liveness:
             return Outlook(user.due if looked_for and last else None, None, forgotten)
         asked = user.due
         if not (user.asked or user.spacing or user.state is State.UNVERIFIED):
-            asked = max(asked, user.heard + self._patience(user))
+            asked = max(asked, self._silence_ends(user))
         spacing = user.spacing or SPACING * settings.silent_after * user.patience
         left = max(0, QUESTIONS - user.asked)
         return Outlook(asked if left else None, asked + left * spacing, forgotten)
@@ -154,7 +166,7 @@ class Liveness:
             return
         if not user.home or self._handed_over(user, now):
             return  # a peer asks
-        waited = user.heard + self._patience(user)
+        waited = self._silence_ends(user)
         if not (user.asked or user.spacing or user.state is State.UNVERIFIED) and now < waited:
             self.watch(user, waited)
         elif user.asked >= QUESTIONS:

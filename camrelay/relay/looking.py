@@ -14,16 +14,9 @@ from camrelay.relay.user import State
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from camrelay.relay.announce import Announcer
-    from camrelay.relay.context import Context
-    from camrelay.relay.liveness import Liveness
-    from camrelay.relay.peering import Peering
-    from camrelay.relay.peers import Peers
-    from camrelay.relay.pointed import Pointed
-    from camrelay.relay.questions import Questions
+    from camrelay.relay.inside import Inside
     from camrelay.relay.reasons import WhyRow
     from camrelay.relay.segment import Segment
-    from camrelay.relay.settling import Settling
     from camrelay.relay.user import Key, User
 
 # Seconds after which a client must list who came: paced announcements, and one that is said again after 8 s.
@@ -38,27 +31,14 @@ class Home(NamedTuple):
     interface: str
 
 
-class Known(NamedTuple):
-    """All who know a part."""
-
-    context: Context
-    peers: Peers
-    settling: Settling
-    peering: Peering
-    announcer: Announcer
-    liveness: Liveness
-    questions: Questions
-    pointed: Pointed  # who spoke to us alone, unasked
-
-
 class Looking:
     """See above."""
 
-    def __init__(self, known: Known) -> None:
-        self._known = known
-        self._context = known.context
-        self._announcer = known.announcer
-        self.pointed = known.pointed
+    def __init__(self, inside: Inside) -> None:
+        self._inside = inside
+        self._context = inside.context
+        self._announcer = inside.announcer
+        self.pointed = inside.hearing.hints.pointed  # who spoke to us alone, unasked
 
     @property
     def name(self) -> str:
@@ -88,8 +68,8 @@ class Looking:
         """Why each of these is known, to whom, and for how long; None: a pause for others."""
         from camrelay.relay.why import rows
 
-        self._known.peering.parts.name_servers()
-        return rows(self._known, users, now)
+        self._inside.parts.name_servers()
+        return rows(self._inside, users, now)
 
     def why(self, users: str | Sequence[User], now: float) -> list[WhyRow]:
         """The same at once, also of those that a word means. UsageError if they are too many."""

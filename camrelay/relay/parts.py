@@ -47,9 +47,7 @@ class Parts:
         self._sweep = sweep
         self._until = now + LINKED_WITHIN
         self._fading: dict[Segment, float] = {}  # until when
-        self._again: dict[
-            Segment, float
-        ] = {}  # taken over: whoever is found there meanwhile hears it all, too
+        self._again: dict[Segment, float] = {}  # taken over: who is found there meanwhile hears it all, too
         self._holds = False  # is the sweep held back until peers have linked?
 
     def assign(self, now: float) -> None:

@@ -1,5 +1,6 @@
-"""Whom peers are told of, and when. Rule kept here (design rule 8): only of users that we hear ourselves, so nothing
-goes round in circles; a change is told once, at the end of the call in which it was decided.
+"""Whom peers are told of, and when. Rules kept here (design rule 8): only of users that we hear ourselves, so nothing
+goes round in circles; a change is told once, at the end of the call in which it was decided; a digest, one number, says
+whether a peer has it all, and only parts that differ are sent again.
 """
 
 from __future__ import annotations
@@ -8,18 +9,22 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from camrelay.relay.copy import Copy
-from camrelay.relay.messages import Changes, Reach, Row
+from camrelay.relay.messages import Changes, Reach, Row, Rows
 from camrelay.relay.outputs import Tell
 from camrelay.relay.telling import row_of, same
 from camrelay.relay.user import State, User
 
 if TYPE_CHECKING:
     from camrelay.relay.context import Context
-    from camrelay.relay.messages import RelayId
+    from camrelay.relay.messages import Marks, RelayId
     from camrelay.relay.peers import Peer, Peers
+    from camrelay.relay.sweep import Sweep
     from camrelay.relay.user import Key
 
 TOGETHER = 256  # rows in one message of changes
+LEARNED = 6.0  # seconds after a start: local clients take 4.1 s to answer, and we know who is here
+LEARNED_AT_LAST = 300.0  # if the sweep takes long, or users who were here before do not answer
+REPAIR_EVERY = 1.0  # seconds: a peer that asks more often is not answered
 View = tuple[str, "RelayId"]  # name and id of a peer about whom there are sharing rules
 EVERYBODY: View = ("", "")  # of all others: whom they are told of
 Said = tuple["Key", User, Row | None, bool]
@@ -28,14 +33,17 @@ Said = tuple["Key", User, Row | None, bool]
 class Publishing:
     """Our home users as rows, one copy for each ``View`` that a peer has; none as long as there is no fleet."""
 
-    def __init__(self, context: Context, peers: Peers) -> None:
+    def __init__(self, context: Context, peers: Peers, sweep: Sweep, now: float) -> None:
         self._context = context
         self._peers = peers
+        self._sweep = sweep
+        self._started = now
+        self._learned = False  # do we know who is here?
         self._copies: dict[View, Copy] = {}
         self.dirty: dict[Key, tuple[User, bool]] = {}  # to be told anew; True: even if nothing changed
         self.unsaid: deque[User] = deque()  # who was here when the fleet, or another view, began
         self._said: Reach | None = None
-        self.ready = True  # do we know who is where?
+        self.ready = True  # do we know who is where, so that we serve what is our part?
 
     # -- the fleet -------------------------------------------------------------------------------------------------
 
@@ -84,6 +92,17 @@ class Publishing:
                 if peer is not to:
                     self._context.emit(Tell(peer.id, reach))
 
+    def linked(self, peer: Peer) -> None:
+        """There is a link to this peer: say where we hear users; and who came since our start, if the digest waits."""
+        self.flush()  # what is known now goes with the digest
+        self.say_reach(peer)
+        if not self._learned:
+            by_key, rows = self._context.roster.by_key, self.of(peer).rows
+            new = [
+                row for key, row in rows.items() if (user := by_key.get(key)) and user.joined >= self._started
+            ]
+            self._say([peer], new, [])
+
     # -- users -----------------------------------------------------------------------------------------------------
 
     def changed(self, user: User, again: bool = False) -> None:
@@ -107,12 +126,10 @@ class Publishing:
             peers = [peer for peer in self._peers.linked if self._view(peer) == view]
             self._tell(view, copy, peers, said)
 
-    def say_since(self, peer: Peer, started: float) -> None:
-        """Who came since then, to a peer whose digest has to wait."""
-        by_key = self._context.roster.by_key
-        copy = self.of(peer)
-        rows = [copy.rows[key] for key in copy.rows if (user := by_key.get(key)) and user.joined >= started]
-        self._say([peer], rows, [])
+    def go_on(self, most: int) -> None:
+        """The next ``most`` of those who are yet unsaid."""
+        for _ in range(min(most, len(self.unsaid))):
+            self.changed(self.unsaid.popleft())
 
     def _tell(self, view: View, copy: Copy, peers: list[Peer], said: list[Said]) -> None:
         visible, limited = self._context.sharing.visible_to_peer, view != EVERYBODY
@@ -145,3 +162,57 @@ class Publishing:
             return row_of(user, user.address, user.port, user.presence, user.claim)
         there = user.candidate
         return row_of(user, there.address, there.port, there.presence, 0) if there else None
+
+    # -- comparing -------------------------------------------------------------------------------------------------
+
+    def say_digest(self, peer: Peer, now: float) -> None:
+        """The digest that is due. Not just after a start: whoever is not known again yet would be gone for all."""
+        if self._has_learned(now):
+            every = self._context.settings.sync_every
+            peer.digest_due = now + every * self._context.chance.uniform(0.9, 1.1)
+            self.flush()
+            self._context.emit(Tell(peer.id, self.of(peer).digest()))
+        else:
+            peer.digest_due = now + LEARNED / 6
+
+    def _has_learned(self, now: float) -> bool:
+        """Do we know who is here, after our start?"""
+        if not self._learned:
+            since = now - self._started
+            waiting = self.unsaid or self._sweep.left or self._context.roster.in_doubt
+            self._learned = since >= LEARNED_AT_LAST or (since >= LEARNED and not waiting)
+        return self._learned
+
+    def repair(self, peer: Peer, marks: Marks, now: float) -> None:
+        """What differs there is sent bucket by bucket, as fast as the link takes it.
+
+        Not before we know who is here: our digest will say so then. And not all the time.
+        """
+        if now - peer.repaired < REPAIR_EVERY or not self._has_learned(now):
+            return
+        peer.repaired = now
+        self.flush()
+        copy = self.of(peer)
+        owed = copy.differing(marks)
+        peer.lacks = {n for n in owed if marks.marks[n] == 0}
+        peer.owed.extend(n for n in owed if n not in peer.owed)
+        if peer.owed:
+            self.more(peer)
+        else:
+            self._context.emit(Tell(peer.id, copy.digest()))
+
+    def more(self, peer: Peer) -> None:
+        """The link to this peer is idle: the next bucket, and after the last one the digest that proves it."""
+        if not peer.owed:
+            return
+        bucket = peer.owed.popleft()
+        copy = self.of(peer)
+        rows = copy.bucket(bucket)
+        if bucket in peer.lacks:  # nobody there can be gone: small buckets go together
+            while peer.owed and peer.owed[0] in peer.lacks and len(rows) < TOGETHER:
+                rows += copy.bucket(peer.owed.popleft())
+            self._context.emit(Tell(peer.id, Changes(rows, ())))
+        else:
+            self._context.emit(Tell(peer.id, Rows(bucket, rows)))
+        if not peer.owed:
+            self._context.emit(Tell(peer.id, copy.digest()))

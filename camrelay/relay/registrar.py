@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING
 
 from camrelay.ipmsg.command import NEVER_ANNOUNCED, Option
 from camrelay.ipmsg.presence import Kind
-from camrelay.relay.outputs import (
-    UserChanged,
-    UserForgotten,
-    UserHeard,
-    UserJoined,
-    UserLeft,
-    UserMoved,
-)
+from camrelay.relay.outputs import UserChanged, UserForgotten, UserHeard, UserJoined, UserLeft, UserMoved
 from camrelay.relay.user import NEVER, Candidate, Learned, State, User, key_of
 
 if TYPE_CHECKING:
@@ -28,14 +21,14 @@ if TYPE_CHECKING:
     from camrelay.relay.lists import Lists
     from camrelay.relay.liveness import Liveness
     from camrelay.relay.outputs import Datagram
+    from camrelay.relay.parts import Parts
     from camrelay.relay.questions import Questions
+    from camrelay.relay.seating import Seating
     from camrelay.relay.segment import Segment
     from camrelay.relay.settling import Settling
 
 LIST_EVERY = 7.0  # seconds between two full lists to one client
-COPIES = (
-    1.0  # seconds: iptux says its start twice with one number, 10 ms apart; every start of it has number 1
-)
+COPIES = 1.0  # seconds: iptux says its start twice with one number, 10 ms apart; each start has number 1
 SAME_START = (4.0, 6.0)  # Windows says BR_ENTRY again 5 s after its start, with another number
 WRITE_DOWN = 600.0  # seconds between two notes of a user's last sign of life
 # What may differ between two presence packets of a user who did not change.
@@ -57,7 +50,9 @@ class Registrar:
         self._pending: list[tuple[float, int, User]] = []  # lists promised for later
         self._promised: set[User] = set()
         self._count = 0
-        self.settling: Settling  # made later: it needs us
+        self.settling: Settling  # made later: these need us
+        self.seating: Seating
+        self.parts: Parts
 
     # -- coming --------------------------------------------------------------------------------------------------
 
@@ -123,7 +118,7 @@ class Registrar:
         self._context.emit(UserJoined(user))
         self.settling.changed(user)
         if user.is_relay:
-            self.settling.neighbour(now)
+            self.parts.assign(now)  # a relay was heard on a wire of ours
         self._liveness.watch(user, now)
         self._announcer.announce(user, now)
 
@@ -191,7 +186,7 @@ class Registrar:
         else:
             self._retire(user, reason, now)
             self._announcer.farewell(user, address, now)
-        self.settling.freed(address, now)
+        self.seating.freed(address)
 
     def replaced(self, user: User, now: float) -> None:
         """Somebody else lives at the user's address, as a peer says."""
@@ -211,14 +206,17 @@ class Registrar:
         forgotten = self._context.roster.retire(user)
         self._context.emit(UserLeft(user, reason))
         if reason == "replaced" and self._context.sharing.shares:
-            self._announcer.farewell(
-                user, user.address, now
-            )  # the next one is not shown to all who saw this one
+            # The next one is not shown to all who saw this one.
+            self._announcer.farewell(user, user.address, now)
         self.settling.changed(user)
         self._liveness.watch(user, now + 1.0)
         if forgotten is not None:
-            self._context.roster.remove(forgotten)
-            self._context.emit(UserForgotten(forgotten))
+            self.forget(forgotten)
+
+    def forget(self, user: User) -> None:
+        """Nothing is kept of the user."""
+        self._context.roster.remove(user)
+        self._context.emit(UserForgotten(user))
 
     def _sit(self, user: User, where: Candidate, now: float) -> None:
         """The user, seated nowhere, lives at ``where`` now."""

@@ -1,7 +1,8 @@
 """The relay: a datagram and the time in, datagrams to send and events out. Synchronous, so every call is atomic.
 
-What is decided where: what a datagram is worth in ``hearing``, who is taken in, moves and goes in ``registrar``, who
-is still here in ``liveness``, who is asked in ``sweep``, who is told in ``announce``, member lists in ``lists``.
+What the daemon may call is here. What is decided where: what a datagram is worth in ``hearing``, who is taken in, moves
+and goes in ``registrar``, who is still here in ``liveness``, who is asked in ``sweep``, who is told in ``announce``,
+member lists in ``lists``; how these hold together is in ``inside``.
 """
 
 from __future__ import annotations
@@ -9,28 +10,14 @@ from __future__ import annotations
 from ipaddress import AddressValueError
 from typing import TYPE_CHECKING
 
-from camrelay.errors import MalformedPacket, UsageError
-from camrelay.ipmsg.command import PORT, Command
+from camrelay.errors import MalformedPacket
 from camrelay.relay import view
-from camrelay.relay.announce import Announcer
-from camrelay.relay.context import Bucket, Context
-from camrelay.relay.dictionaries import Dictionaries
-from camrelay.relay.hearing import Hearing
-from camrelay.relay.lists import Lists
-from camrelay.relay.liveness import Liveness
-from camrelay.relay.looking import Known, Looking
-from camrelay.relay.mail import Mail
-from camrelay.relay.master import Master
-from camrelay.relay.outputs import UserForgotten
-from camrelay.relay.peering import Peering
-from camrelay.relay.peers import Peers
-from camrelay.relay.questions import Asked, Questions
-from camrelay.relay.registrar import Registrar
+from camrelay.relay.context import Context
+from camrelay.relay.inside import Inside
+from camrelay.relay.looking import Looking
 from camrelay.relay.roster import Roster
-from camrelay.relay.segment import Segment, Segments
-from camrelay.relay.settling import Settling
-from camrelay.relay.sweep import Sweep
-from camrelay.relay.user import SavedUser, State, User, revive
+from camrelay.relay.segment import Segments
+from camrelay.relay.user import SavedUser, State, revive
 
 if TYPE_CHECKING:
     import random
@@ -39,6 +26,7 @@ if TYPE_CHECKING:
     from camrelay.ipmsg.crypto import PrivateKey
     from camrelay.relay.messages import PeerMessage, RelayId, Row
     from camrelay.relay.outputs import Datagram, Interface, Output
+    from camrelay.relay.questions import Asked
     from camrelay.relay.rules import Settings
     from camrelay.relay.snapshot import PeerRow, Snapshot, UserRow
 
@@ -64,48 +52,23 @@ class Relay:
         segments = Segments(interfaces, settings.remote, settings.accept_from)
         context = Context(settings, segments, Roster(), hostname, number, random, can_speak)
         context.introduce(key, old_key)
+        self._inside = inside = Inside(context, now)
         self._context = context
-        self._bucket = Bucket.never_above(settings.sweep_rate, now)
-        self._questions = Questions(context)
-        self._announcer = Announcer(context, now)
-        self._lists = Lists(context, self._questions, self._announcer, self._bucket)
-        self._liveness = Liveness(context, self._questions, self._bucket, self._gone, self._forgotten, now)
-        self._sweep = Sweep(context, self._questions, self._bucket, now)
-        self._registrar = Registrar(context, self._announcer, self._lists, self._liveness, self._questions)
-        self._peers = Peers()
-        settling = self._registrar.settling = Settling(
-            context, self._peers, self._registrar, self._announcer, self._liveness, now
-        )
-        self._liveness.hand_over = settling.gave_up
-        settling.ask = self._lists.hear_of
-        self._peering = Peering(context, self._peers, settling, self._announcer, self._sweep, now)
-        self._dirty = self._peering.dirty
-        self._master = Master(context, self._registrar, self._liveness, self._lists)
-        self._announcer.agents = self._master.duties
-        mail = Mail(context, self._questions, now)
-        self._hearing = Hearing(
-            context,
-            self._questions,
-            self._registrar,
-            self._lists,
-            self._liveness,
-            self._sweep,
-            mail,
-            Dictionaries(context, self._lists, mail, self._master),
-        )
-        self.look = Looking(
-            Known(
-                context,
-                self._peers,
-                settling,
-                self._peering,
-                self._announcer,
-                self._liveness,
-                self._questions,
-                self._hearing.hints.pointed,
-            )
-        )
-        self._next_entry = self._next_everything = now
+        self._bucket = inside.bucket
+        self._questions = inside.questions
+        self._ourselves = inside.ourselves
+        self._announcer = inside.announcer
+        self._lists = inside.lists
+        self._liveness = inside.liveness
+        self._sweep = inside.sweep
+        self._registrar = inside.registrar
+        self._publishing = inside.publishing
+        self._parts = inside.parts
+        self._peering = inside.peering
+        self._master = inside.master
+        self._hearing = inside.hearing
+        self.look = Looking(inside)
+        self._next_everything = now
 
     # -- what the daemon calls -----------------------------------------------------------------------------------
 
@@ -132,20 +95,19 @@ class Relay:
         self._master.begin(now)
         if len(self._context.roster):
             self._announcer.rounds.everything()
-        self._enter(self._context.segments.local, now)
+        self._ourselves.enter(self._context.segments.local, now)
         self._peering.begin()
-        self._sweep.readdress(self._peering.parts.swept(), now)
+        self._sweep.readdress(self._parts.swept(), now)
         return self._take(now)
 
     def receive(self, datagram: Datagram, now: float) -> list[Output]:
         """What follows from one datagram."""
         self._hearing.hear(datagram, now)
-        return self._take(now) if self._context.outbox or self._dirty else []
+        return self._take(now) if self._context.outbox or self._publishing.dirty else []
 
     def tick(self, now: float) -> list[Output]:
         """What follows from the time that has passed."""
-        if now >= self._next_entry:
-            self._enter(self._context.segments.local, now)
+        self._ourselves.tick(now)
         if now >= self._next_everything:
             self._next_everything = now + self._context.settings.announce_every
             self._announcer.rounds.everything()
@@ -162,7 +124,7 @@ class Relay:
     def next_due(self) -> float:
         """When ``tick`` has something to do."""
         return min(
-            self._next_entry,
+            self._ourselves.due,
             self._next_everything,
             self._master.next_due(),
             self._liveness.next_due(),
@@ -180,11 +142,11 @@ class Relay:
         old = {segment.interface for segment in before.local}
         segments = self._context.segments = Segments(interfaces, settings.remote, settings.accept_from)
         self._context.sharing.forget_segments()
-        self._peering.parts.readdress(before, now)
+        self._parts.readdress(before, now)
         for user in list(self._context.roster.by_key.values()):
             self._registrar.reseat(user, segments.of(user.address), now)
         self._announcer.readdress()
-        self._enter([segment for segment in segments.local if segment.interface not in old], now)
+        self._ourselves.enter([segment for segment in segments.local if segment.interface not in old], now)
         return self._take(now)
 
     def reconfigure(self, settings: Settings, now: float) -> list[Output]:
@@ -213,10 +175,15 @@ class Relay:
         self._master.begin(now)
         if context.plus:
             self._ask_for_polls(now)
-        for segment in () if context.plus else context.segments.local:
-            self._say_broadcast(Command.BR_ABSENCE, segment)
+        else:
+            self._ourselves.renamed()
         self._announcer.renamed()
         return context.take()
+
+    def _ask_for_polls(self, now: float) -> None:
+        """We are a member master from now on: whoever names us is to hear that."""
+        self._ourselves.enter(self._context.segments.local, now)
+        self._sweep.begin(self._context.segments.remote, now)
 
     def connected(self, address: str, ok: bool, now: float) -> None:
         """How a ``Connect`` went: ``ok`` if the other side took it and closed."""
@@ -227,8 +194,8 @@ class Relay:
         for user in [one for one in self._context.roster.online() if one.home]:
             user.state = State.UNVERIFIED
             self._liveness.watch(user, now)
-        self._next_entry = now
-        self._sweep.begin(self._peering.parts.swept(), now)
+        self._ourselves.due = now
+        self._sweep.begin(self._parts.swept(), now)
 
     def restore(self, saved: Iterable[SavedUser], now: float) -> None:
         """Take in what was known before a restart; what cannot be read is counted and left out."""
@@ -250,20 +217,14 @@ class Relay:
             elif item.heard >= SERVED_AT_ONCE:
                 user.state = State.UNVERIFIED
             self._context.roster.add(user)
-            self._liveness.plan(user, now)
+            self._liveness.restored(user, now)
             if user.state is State.OFFLINE and item.heard < 2 * self._context.settings.announce_every:
                 self._announcer.rounds.remember_gone(user, user.address, user.shares)
 
     def sweep_now(self, now: float, segments: Sequence[str] = ()) -> int:
         """A full pass over the named remote segments (all of them if none is named); how many addresses."""
-        chosen = []
-        for name in segments:
-            segment = self._context.segments.named(name)
-            if segment is None or not segment.addresses:
-                known = ", ".join(s.name for s in self._context.segments.remote) or "none"
-                raise UsageError(f"{name} is no remote segment of the configuration (there: {known})")
-            chosen.append(segment)
-        return self._sweep.begin(chosen or self._peering.parts.swept(), now)
+        chosen = self._context.segments.remote_named(segments) or self._parts.swept()
+        return self._sweep.begin(chosen, now)
 
     def ask(self, address: str, kinds: Asked, now: float, pad: int = 0, start: int = 0) -> list[Output]:
         """Questions of these kinds to any address, for somebody who looks for a fault; the rest as in ``probe``."""
@@ -312,35 +273,23 @@ class Relay:
 
     def peers(self, now: float) -> list[PeerRow]:
         """All other members of the fleet."""
-        return self._peering.rows(now)
+        return [view.peer_row(peer, now) for peer in self._inside.peers.values()]
 
     def _take(self, now: float) -> list[Output]:
         """Everything decided since the last call, and what peers are to hear of it."""
-        self._peering.flush()
+        self._publishing.flush()
         return self._context.take()
 
     # -- leaving -----------------------------------------------------------------------------------------------------
 
     def leave(self, now: float) -> list[Output]:
         """Say good-bye for ourselves: external users stay listed, they are reached directly."""
-        for segment in self._context.segments.local:
-            self._say_broadcast(Command.BR_EXIT, segment)
-        for user in self._context.roster.online():
-            if user.home and user.segment.interface is None and not user.is_relay:
-                self._context.say(Command.BR_EXIT, user.address, user.port)
+        self._ourselves.leave()
         return self._context.take()
 
     def snapshot(self, now: float) -> Snapshot:
         """The relay at this instant."""
-        self._peering.parts.name_servers()
-        return view.snapshot(
-            self._context,
-            self._sweep,
-            self._announcer.waiting,
-            self._hearing.foreign,
-            self._master.rows(now),
-            now,
-        )
+        return view.snapshot(self._inside, now)
 
     @property
     def sweeping(self) -> int:
@@ -356,29 +305,3 @@ class Relay:
     def users(self, now: float) -> Iterator[UserRow]:
         """Everybody in the roster now, one by one: the reader may take its time."""
         return (view.row(user, now) for user in list(self._context.roster.by_key.values()))
-
-    # -- saying --------------------------------------------------------------------------------------------------------
-
-    def _enter(self, segments: Iterable[Segment], now: float) -> None:
-        """Show ourselves in our own segments; everybody there answers, and we hear who is there."""
-        self._next_entry = now + self._context.settings.sweep_unknown_every
-        for segment in segments:
-            self._questions.expect(segment.broadcast, Asked.ENTRY, now)
-            self._say_broadcast(Command.BR_ENTRY, segment)
-
-    def _ask_for_polls(self, now: float) -> None:
-        """We are a member master from now on: whoever names us is to hear that."""
-        self._enter(self._context.segments.local, now)
-        self._sweep.begin(self._context.segments.remote, now)
-
-    def _say_broadcast(self, command: int, segment: Segment) -> None:
-        if segment.interface is not None:
-            self._context.say(command, segment.broadcast, PORT, segment.interface.index)
-
-    def _gone(self, user: User, now: float) -> None:
-        """Liveness gave up."""
-        self._registrar.left(user, "silent", now)
-
-    def _forgotten(self, user: User, now: float) -> None:
-        self._context.roster.remove(user)
-        self._context.emit(UserForgotten(user))

@@ -18,11 +18,11 @@ Send help for more."""
 ENGLISH_HELP = """camrelay lists the users of other network segments in your window. You talk to them directly.
 Somebody is missing? Press "Refresh" and wait 10 seconds.
 Still missing: tell your administrator, who can ask `camrelay users` and `camrelay status` on the relay."""
-JAPANESE = """中継プログラム camrelay「{name}」の自動応答です。メッセージを読む人はいません。
-近くのセグメントに {here} 人、その先に {there} 人います。
-使い方は help と送ってください。"""
+JAPANESE = """中継サーバー camrelay「{name}」の自動応答です。メッセージを読む人はいません。
+中継サーバーのあるセグメントに {here} 人、ほかのセグメントに {there} 人がオンラインです。
+使い方を知るには help と送信してください。"""
 JAPANESE_HELP = """camrelay は、ほかのセグメントの利用者を一覧に表示します。メッセージは相手に直接届きます。
-表示されない人がいるときは「更新」を押し、10 秒ほどお待ちください。
+表示されない人がいるときは、「更新」(Chat&Messenger では「最新表示」)を押し、10 秒ほどお待ちください。
 それでも表示されないときは、管理者に連絡してください。"""
 
 

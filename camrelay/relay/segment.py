@@ -11,6 +11,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from camrelay.errors import UsageError
 from camrelay.relay.slots import Slots
 
 if TYPE_CHECKING:
@@ -241,6 +242,17 @@ class Segments:
             if text == segment.name or text in segment.addresses:
                 return segment
         return None
+
+    def remote_named(self, names: Iterable[str]) -> list[Segment]:
+        """The same for several, which have to be of the configuration: else UsageError."""
+        found = []
+        for name in names:
+            segment = self.named(name)
+            if segment is None or not segment.addresses:
+                known = ", ".join(s.name for s in self.remote) or "none"
+                raise UsageError(f"{name} is no remote segment of the configuration (there: {known})")
+            found.append(segment)
+        return found
 
 
 def number(address: str) -> int:

@@ -1,4 +1,4 @@
-"""The relay as people look at it: rows of users and segments, plain values only."""
+"""The relay as people look at it: rows of users, segments and peers, plain values only."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from camrelay.ipmsg.command import Option
 from camrelay.ipmsg.presence import Kind
-from camrelay.relay.snapshot import SegmentRow, Snapshot, UserRow
+from camrelay.relay.snapshot import PeerRow, SegmentRow, Snapshot, UserRow
 from camrelay.relay.user import State
 
 if TYPE_CHECKING:
     from camrelay.relay.context import Context
+    from camrelay.relay.inside import Inside
+    from camrelay.relay.peers import Peer
     from camrelay.relay.segment import Segment
-    from camrelay.relay.snapshot import MasterRow
     from camrelay.relay.sweep import Sweep
     from camrelay.relay.user import User
 
@@ -44,10 +45,25 @@ def row(user: User, now: float) -> UserRow:
     )
 
 
-def snapshot(
-    context: Context, sweep: Sweep, waiting: int, foreign: dict[str, int], master: list[MasterRow], now: float
-) -> Snapshot:
+def peer_row(peer: Peer, now: float) -> PeerRow:
+    """One member of the fleet."""
+    return PeerRow(
+        id=peer.id,
+        name=peer.name,
+        linked=peer.linked,
+        since=now - peer.since,
+        users=len(peer.copy),
+        owed=len(peer.owed),
+        synced=None if peer.synced is None else now - peer.synced,
+        local=list(peer.reach.local) if peer.reach else [],
+        remote=list(peer.reach.remote) if peer.reach else [],
+    )
+
+
+def snapshot(inside: Inside, now: float) -> Snapshot:
     """Everything ``status`` shows of the relay."""
+    inside.parts.name_servers()
+    context, sweep = inside.context, inside.sweep
     offline: dict[str, int] = {}
     for user in context.roster.by_key.values():
         if user.state is State.OFFLINE:
@@ -69,10 +85,10 @@ def snapshot(
         offline=sum(offline.values()),
         unserved=unserved,
         signed=_signed(context) if context.identity else 0,
-        waiting=waiting,
+        waiting=inside.announcer.waiting,
         sweeping=sweep.left,
-        master=master,
-        foreign=foreign,
+        master=inside.master.rows(now),
+        foreign=inside.hearing.foreign,
         counters=dict(context.counters),
     )
 

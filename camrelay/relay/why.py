@@ -13,15 +13,17 @@ from camrelay.ipmsg.charset import decode, encode, exactly, is_utf8
 from camrelay.ipmsg.command import Command, Option
 from camrelay.ipmsg.mojibake import likelier
 from camrelay.ipmsg.trailer import said
+from camrelay.relay import view
 from camrelay.relay.audience import MOST_SEGMENTS, Audiences
 from camrelay.relay.reasons import Alike, Doubts, Garbled, Holder, Life, WhyRow, Words
+from camrelay.relay.snapshot import UserRow
 from camrelay.relay.user import NEVER, State, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from camrelay.ipmsg.presence import Presence
-    from camrelay.relay.looking import Known
+    from camrelay.relay.inside import Inside
     from camrelay.relay.user import Key, User
 
 LOOKS = 2_000  # users looked at between two pauses: some 3 ms
@@ -32,6 +34,9 @@ LONGEST_LINE = 400  # characters
 LONGEST_WORD = 160  # characters of a word: no name is longer, and a pattern of 60,000 takes a second
 CHARSETS = ("utf-8", "cp932", "gb18030", "cp949", "cp950", "cp1252", "cp1251")
 NAMES = ("logon", "host", "nick", "group")
+AS_SHOWN = [
+    name for name in WhyRow.__slots__ if name in UserRow.__slots__
+]  # who it is, as ``users`` shows it
 _SHOWN = str.maketrans({"\0": "␀", "\n": "␊", "\r": "␍"})
 
 
@@ -88,47 +93,37 @@ def _nick_pattern(forms: Iterable[bytes]) -> re.Pattern[bytes] | None:
 # -- showing -------------------------------------------------------------------------------------------------------
 
 
-def rows(known: Known, users: Sequence[User], now: float) -> Iterator[WhyRow | None]:
+def rows(inside: Inside, users: Sequence[User], now: float) -> Iterator[WhyRow | None]:
     """One row for each. None: a pause."""
-    audiences = Audiences(known.context, known.announcer.agents, now)
+    audiences = Audiences(inside.context, inside.announcer.agents, now)
     alike: dict[User, list[User]] = {user: [] for user in users}
-    everybody = list(known.context.roster.by_key.values())
+    everybody = list(inside.context.roster.by_key.values())
     for start in range(0, len(everybody), LOOKS):
         _find_alike(everybody[start : start + LOOKS], alike)
         yield None
     for user in users:
-        yield _row(known, user, audiences, alike[user], now)
+        yield _row(inside, user, audiences, alike[user], now)
         yield None
 
 
-def _row(known: Known, user: User, audiences: Audiences, alike: list[User], now: float) -> WhyRow:
+def _row(inside: Inside, user: User, audiences: Audiences, alike: list[User], now: float) -> WhyRow:
+    shown = view.row(user, now)
     p = user.presence.anew()  # what is looked up for this row alone is not kept
-    peers = list(known.peers.values())[:MOST_PEERS]
-    ready = user.key not in known.peering.publishing.dirty and user not in known.peering.publishing.unsaid
+    peers = list(inside.peers.values())[:MOST_PEERS]
+    ready = user.key not in inside.publishing.dirty and user not in inside.publishing.unsaid
     return WhyRow(
-        logon=p.logon_text,
-        host=p.host_text,
-        nick=p.nick_text or p.logon_text,
-        group=p.group_text,
-        address=user.address,
-        port=user.port,
-        segment=user.segment.name,
-        kind=p.kind.value,
-        version=p.edition,
-        state=user.state.value,
-        home=user.home,
-        via=user.via,
+        **{name: getattr(shown, name) for name in AS_SHOWN},
         learned=user.learned.value,
         pinned=user.known_key is not None,
         words=words(user, p),
-        holders=_holders(known, user),
+        holders=_holders(inside, user),
         audience=audiences.of(user),
-        more_segments=max(0, len(known.context.segments.all) - MOST_SEGMENTS),
+        more_segments=max(0, len(inside.context.segments.all) - MOST_SEGMENTS),
         informed=[audiences.informed(user, peer, ready and not peer.owed) for peer in peers],
         alike=[_shown_alike(other, user, p.nick_text, now) for other in alike[:MOST_ALIKE]],
         more_alike=max(0, len(alike) - MOST_ALIKE),
-        life=_life(known, user, now),
-        doubts=_doubts(known, user, now),
+        life=_life(inside, user, now),
+        doubts=_doubts(inside, user, now),
     )
 
 
@@ -176,14 +171,14 @@ def _line(datagram: bytes, charset: str) -> str:
     return text if len(text) <= LONGEST_LINE else text[:LONGEST_LINE] + "…"
 
 
-def _holders(known: Known, user: User) -> list[Holder]:
+def _holders(inside: Inside, user: User) -> list[Holder]:
     """Who hears the user first hand, the owner first."""
     found: list[tuple[bool, int, str, Holder]] = []  # what ranks them, and who it is
     if user.home and user.state is not State.OFFLINE:
-        name = known.context.settings.name
+        name = inside.context.settings.name
         ours = Holder(name, True, "witness", user.address, user.claim, True)
-        found.append((True, user.claim, known.settling.me, ours))
-    for peer in list(known.peers.values()):
+        found.append((True, user.claim, inside.settling.me, ours))
+    for peer in list(inside.peers.values()):
         row = peer.copy.rows.get(user.key)
         if row is not None:
             sure = peer.lives(user.key) or (not peer.linked and not peer.stale)
@@ -205,21 +200,21 @@ def _as(holder: Holder, role: str) -> Holder:
     return Holder(holder.relay, holder.ours, role, holder.address, holder.claim, holder.linked)
 
 
-def _life(known: Known, user: User, now: float) -> Life:
+def _life(inside: Inside, user: User, now: float) -> Life:
     asked = gone = None
     forgotten: float | None = None
     if user.home or user.state is State.OFFLINE:
-        outlook = known.liveness.outlook(user)
+        outlook = inside.liveness.outlook(user)
         asked, gone, forgotten = outlook
     else:
-        leaves = [peer.leaves for peer in known.peers.values() if peer.name == user.via and not peer.linked]
+        leaves = [peer.leaves for peer in inside.peers.values() if peer.name == user.via and not peer.linked]
         gone = min(leaves, default=None)
     return Life(
         heard=now - user.heard,
         said=now - user.spoke,
         joined=now - user.joined,
         unanswered=user.asked,
-        waiting=known.questions.waiting(user.address, now),
+        waiting=inside.questions.waiting(user.address, now),
         asked_in=_until(asked, now),
         gone_in=_until(gone, now),
         forgotten_in=_until(forgotten, now),
@@ -232,9 +227,9 @@ def _until(then: float | None, now: float) -> float | None:
     return None if then is None else max(0.0, then - now)
 
 
-def _doubts(known: Known, user: User, now: float) -> Doubts:
+def _doubts(inside: Inside, user: User, now: float) -> Doubts:
     candidate = user.candidate.address if user.candidate else None
-    return Doubts(user.twin, user.rival, candidate, _until(known.settling.contested.get(user.key), now))
+    return Doubts(user.twin, user.rival, candidate, _until(inside.settling.contested.get(user.key), now))
 
 
 def _find_alike(everybody: Iterable[User], alike: dict[User, list[User]]) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RELAYS = ("r1", "r1b", "r2", "r3")
 LINKED = 10.0  # seconds that linking all four may take on a loaded machine
-SETTLED = 7.0  # seconds after a start: relay/peering.py, LEARNED, and what is done then
+SETTLED = 7.0  # seconds after a start: relay/publishing.py, LEARNED, and what is done then
 HOME = 5.0  # seconds for a farewell to reach every roster
 
 
@@ -146,6 +146,7 @@ class Fleet:
         self._other_configuration.clear()
         try:
             self.agree([], sound)
+            self.written(*sound)
         except AssertionError:
             self.spoil()
             raise
@@ -218,6 +219,11 @@ class Fleet:
                 f"{self[name]!r} lists {expected} and nobody else",
             )
         return time.monotonic()
+
+    def written(self, *names: str) -> None:
+        """Until these relays have on disk whom they hear: who left in the last second before a kill -9 comes back."""
+        for name in names:
+            wait_until(self[name].written, HOME, f"{self[name]!r} has written down who is here")
 
     def _lists(self, name: str, expected: dict[str, str]) -> bool:
         return clients_of(self[name]) == expected

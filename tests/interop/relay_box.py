@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +135,14 @@ class RelayBox:
 
     def online(self) -> set[str]:
         return {address for address, user in self.users().items() if user["state"] == "online"}
+
+    def written(self) -> bool:
+        """Is on disk whom it hears, and nobody else: would a kill -9 lose nothing?"""
+        users = [user for user in self.users().values() if user["home"] and user["state"] == "online"]
+        heard = {user["address"]: user["nick"] for user in users}
+        with closing(sqlite3.connect(f"file:{self.state / 'roster.db'}?mode=ro", uri=True)) as database:
+            rows = dict(database.execute("SELECT address, datagram FROM users WHERE online"))
+        return rows.keys() == heard.keys() and all(nick.encode() in rows[at] for at, nick in heard.items())
 
     def status(self) -> dict[str, Any]:
         return dict(self.ask("status"))

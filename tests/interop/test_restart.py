@@ -68,6 +68,27 @@ def test_stale_users_are_asked_before_they_are_announced(
     assert carol.address not in dual.online()
 
 
+def test_who_does_not_answer_a_restarted_relay_is_no_ghost_for_long(
+    iptux: StartIptux, relay: StartRelay, measure: Measure
+) -> None:
+    """On disk bob is online: the relay was killed before it could write down that he left."""
+    dual = relay("dual", users=['silent_after = "40s"'])
+    alice = iptux("a11", "alice")
+    bob = iptux("b12", "bob")
+    carol = iptux("b11", "carol")
+    alice.wait_listed(bob, carol)
+    wait_until(dual.written, 5, "all are on disk")
+    dual.kill()
+    bob.stop()
+    began = dual.start()
+    dual.ready()
+    assert bob.address in dual.online(), "served at once"
+    gone = alice.wait_gone(bob, timeout=25, since=began)
+    measure("a ghost is gone after the relay's start", gone - began, at_most=20)
+    assert dual.online() == {alice.address, carol.address}
+    assert not alice.events("gone", began)[1:], "nobody else was given up"
+
+
 def test_relay_that_was_stopped_begins_where_it_was(
     iptux: StartIptux, relay: StartRelay, measure: Measure
 ) -> None:

@@ -76,14 +76,16 @@ async def test_the_latest_state_counts_and_the_forgotten_are_gone(tmp_path: Path
     assert store.users == 1
 
 
-async def test_a_user_heard_in_the_future_has_to_be_asked(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("back", "heard"), [(3.0, 0.0), (3600.0, UNKNOWN_AGE)])
+async def test_a_user_heard_in_the_future_has_to_be_asked(tmp_path: Path, back: float, heard: float) -> None:
+    """A clock is set right by seconds now and then; anything more says that the time is not known."""
     wall = Wall()
     store = open_store(tmp_path, wall)
     store.save(key(), user())
     await store.flush()
-    wall.now -= 3600.0
+    wall.now -= back
     (loaded,) = list(store.load())
-    assert (loaded.heard, loaded.joined) == (UNKNOWN_AGE, 0.0)
+    assert (loaded.heard, loaded.joined) == (heard, 0.0)
 
 
 async def test_a_second_reader_sees_what_is_committed_as_after_kill_9(tmp_path: Path) -> None:

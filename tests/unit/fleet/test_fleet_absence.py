@@ -168,6 +168,25 @@ def test_a_user_forgotten_by_lost_commits_is_neither_lost_nor_twice(kind: type[C
     check(sites.fleet)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_left_in_the_second_before_a_power_cut_is_no_ghost_for_long(kind: type[Client]) -> None:
+    sites = Sites()
+    dora = sites.client(kind, 1, 40, name="dora")
+    dora.start()
+    sites.world.run(20)
+    dora.exit()
+    sites.world.run(0.9)
+    sites.complete(within=0)
+    sites.relay(1).power_cut(lost=1.0)
+    sites.world.run(5)
+    sites.relay(1).restart()
+    sites.world.run(5)
+    assert key_of(dora) in sites.relay(1).online(), "the test is none if the disk knew it"
+    sites.complete(within=45)
+    sites.world.run(60)
+    check(sites.fleet)
+
+
 def test_a_removed_relays_users_go_at_once_where_nobody_else_hears_them() -> None:
     sites = Sites()
     gone = sites.relay(1)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from camrelay.ipmsg.command import Command
 from camrelay.relay.outputs import UserJoined, UserLeft
 from camrelay.relay.user import SavedUser
 from tests.unit.relay.invariants import check
-from tests.world import Client, Iptux, Plain, RelayNode, Windows, World
+from tests.world import Client, Iptux, Plain, RelayNode, Sent, Windows, World
 
 KINDS = [Iptux, Windows, Plain]
 
@@ -85,8 +87,102 @@ def test_who_died_while_we_were_away_for_a_moment_is_gone_in_time() -> None:
     bob.kill()
     world.run(5)
     relay.start(aged(saved, 5))
-    world.until(lambda: bob.address not in alice.listed, within=200)
+    world.until(lambda: bob.address not in alice.listed, within=50)
     check(world)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("lost", [0.9, 180.0])
+def test_who_left_just_before_a_power_cut_is_no_ghost_for_long(kind: type[Client], lost: float) -> None:
+    """The disk does not know the last seconds."""
+    world, relay, alice, bob = scene(kind)
+    carl = Windows(world, "10.1.1.13", "carl")
+    carl.start()
+    world.run(30)
+    saved = relay.kill()
+    relay.start(saved)
+    world.run(10)
+    bob.exit()
+    world.run(lost)
+    relay.kill()
+    assert not [c for c in (alice, carl) if bob.address in c.listed]
+    relay.start(aged(saved, 10 + lost))
+    world.until(lambda: not any(bob.address in c.listed for c in (alice, carl)), within=50)
+    world.run(50)
+    assert bob.address not in relay.users()
+    assert [e.reason for e in relay.said(UserLeft) if isinstance(e, UserLeft)] == ["exit", "silent"]
+    check(world)
+
+
+def questions(world: World, since: float, client: Client) -> list[int]:
+    """What the client alone was asked."""
+    return [s.mode for s in world.since(since) if s.to == client.address and not s.announces]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_answers_when_we_start_is_not_asked_again(kind: type[Client]) -> None:
+    world, relay, alice, bob = scene(kind)
+    saved = relay.kill()
+    world.run(5)
+    begun = world.now
+    relay.start(aged(saved, 5))
+    world.run(140)
+    assert not questions(world, begun, alice) + questions(world, begun, bob)
+    check(world)
+
+
+class Deaf(Plain):
+    """What is said to it is lost, so many times."""
+
+    deaf = 0
+
+    def answer(self, because: Sent) -> None:
+        self.deaf -= 1
+        if self.deaf < 0:
+            super().answer(because)
+
+
+def test_who_is_not_heard_when_we_start_has_as_many_chances_as_ever() -> None:
+    """On a bad wire a restart drops fewer than silence does: our BR_ENTRY, then four questions."""
+    world, relay, alice, bob = scene(Deaf)
+    assert isinstance(bob, Deaf)
+    saved = relay.kill()
+    bob.deaf = 4
+    begun = world.now
+    relay.start(aged(saved, 5))
+    world.run(60)
+    assert bob.deaf == -1
+    assert questions(world, begun, bob) == [Command.BR_ENTRY] * 4
+    assert [round(s.time - begun) for s in world.since(begun) if s.to == bob.address and not s.announces] == [
+        6,
+        16,
+        26,
+        36,
+    ]
+    assert relay.said(UserLeft) == []
+    assert bob.address in alice.listed
+    check(world)
+
+
+def test_who_is_to_be_asked_after_a_restart_is_said_so() -> None:
+    world, relay, _, bob = scene(Iptux)
+    saved = relay.kill()
+    bob.kill()
+    relay.start(aged(saved, 5))
+    world.run(1)
+    (found,) = relay.relay.look.why("bob", relay.clock)
+    assert (found.life.asked_in, found.life.gone_in) == pytest.approx((5, 45), abs=0.01)
+    assert found.life.heard == pytest.approx(36, abs=1), "as it was, and not when we started"
+
+
+def test_what_says_that_a_user_is_gone_is_followed_at_once_after_a_restart() -> None:
+    world, relay, alice, bob = scene(Windows)
+    saved = relay.kill()
+    bob.kill()
+    relay.start(aged(saved, 5))
+    world.run(8)
+    bob.send(bob.presence(Command.BR_EXIT), "10.1.2.2")
+    world.until(lambda: bob.address not in alice.listed, within=10)
 
 
 def test_who_came_while_we_were_away_is_found() -> None:
@@ -198,6 +294,22 @@ def test_leaving_says_good_bye_for_the_relay_alone() -> None:
     }
     assert "10.1.1.2" not in alice.listed
     assert bob.address in alice.listed
+
+
+def test_20000_users_who_answer_when_we_start_cost_nothing_more() -> None:
+    world = World()
+    relay = RelayNode(world, tuple(f"10.1.{n}.2" for n in range(80)), can_speak=False)
+    rows = [
+        SavedUser(b"1:1:u%d:pc:3:n\0g" % n, "", f"10.1.{n // 250}.{3 + n % 250}", 2425, True, 10.0, 9e9)
+        for n in range(20_000)
+    ]
+    relay.start(rows)
+    for n, row in enumerate(rows):
+        answer = Sent(world.now, row.address, row.address, f"10.1.{n // 250}.2", row.datagram)
+        world.after(0.1 + 4 * n / len(rows), partial(relay.receive, answer))
+    world.run(100)
+    assert not [s for s in world.wire if not s.to.endswith(".255")]
+    assert relay.ticks <= 100
 
 
 def test_20000_stale_users_are_asked_at_the_pace_and_without_spinning() -> None:
