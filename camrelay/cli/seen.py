@@ -14,21 +14,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from camrelay.config import Config
+    from camrelay.relay.messages import RelayId
 
 Row = dict[str, Any]
 
 
 class View:
-    """What those of one segment see. ``peers``: the relay whose part it is to announce there, if it is not ours."""
+    """What those of one segment see. ``peers``: the relay whose part it is to announce there, if it is not ours;
+    ``ids``: of all other relays, by name."""
 
     def __init__(
-        self, name: str, place: Place, rules: Rules, local: Iterable[str], peers: Iterable[str] = ()
+        self,
+        name: str,
+        place: Place,
+        rules: Rules,
+        local: Iterable[str],
+        peers: Iterable[str],
+        ids: dict[str, RelayId],
     ) -> None:
         self.name = name
         self._place = place
         self._rules = rules
         self._local = frozenset(local)
         self._peers = tuple(peers)
+        self._ids = ids
 
     def lists(self, row: Row) -> bool:
         """Is this one there, and nobody of those who are never shown elsewhere: is it a line in the lists there?"""
@@ -39,11 +48,12 @@ class View:
         """The rule that hides it: the first is 1. None if it is seen."""
         if row["segment"] == self.name:
             return None
-        rules = self._rules
-        bits = rules.about(row["address"], row["group"], row["segment"] in self._local, row["via"] or "")
+        rules, via = self._rules, row["via"] or ""
+        here = row["segment"] in self._local
+        bits = rules.about(row["address"], row["group"], here, via, self._ids.get(via, ""))
         decided = [rules.into(bits, self._place)]
         if row["home"]:
-            decided += [rules.to_peer(bits, name) for name in self._peers]
+            decided += [rules.to_peer(bits, name, self._ids.get(name, "")) for name in self._peers]
         hiding = next((rule for rule in decided if not rules.allows(rule)), None)
         return None if hiding is None else hiding + 1
 
@@ -54,11 +64,13 @@ def seen_from(text: str, path: Path | None) -> View:
     from camrelay.config import load
 
     config = load(path)
-    rows = result(path, {"do": "status"})["relay"]["segments"]
+    status = result(path, {"do": "status"})
+    rows = status["relay"]["segments"]
+    ids = {peer["name"]: peer["id"] for peer in status["fleet"]["peers"]}
     name, place = _find(text, _segments(config, rows))
     local = [row["name"] for row in rows if row["kind"] == "local"]
     peers = [row["served_by"] for row in rows if row["name"] == name and row["served_by"]]
-    return View(name, place, Rules(config.settings("").shares), local, peers)
+    return View(name, place, Rules(config.settings("").shares), local, peers, ids)
 
 
 def _segments(config: Config, rows: Iterable[Row]) -> dict[str, Place]:

@@ -17,6 +17,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MOST_ENTRIES = 1024  # of a list: a thousand segments are 254,000 addresses, over 20 minutes of sweeping
 LONGEST_TEXT = 64  # characters of a name: clients cut longer ones
 LONGEST_SOCKET = 107  # bytes of a unix socket's path (sun_path)
+LONGEST_DIALLED = 94  # characters of a host: with ":65535" the 100 of an address that other relays take
 
 
 class Refused(ValueError):
@@ -250,8 +251,13 @@ def _patterns(one: Callable[[str], str]) -> Callable[[Any], tuple[str, ...]]:
 def _dialled(value: Any) -> str:
     """A host with or without ":PORT"."""
     host, colon, port = value.strip().partition(":") if isinstance(value, str) else ("", "", "")
-    if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})", host):
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", host):
         raise Refused
+    if len(host) > LONGEST_DIALLED:
+        raise Refused(
+            f"expected a host of at most {LONGEST_DIALLED} characters, as other relays do, found {len(host)}",
+            "write its IPv4 address or a shorter name",
+        )
     if colon and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
         raise Refused("expected a port from 1 to 65535 behind the colon")
     if host.replace(".", "").isdigit():

@@ -119,6 +119,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     peer: str = ""  # remove
     peers: tuple[str, ...] = ()  # sync
     more: msgspec.Raw = msgspec.Raw(b"{}")  # all others: an object, whose form belongs to the request
+    trusted: bool = False  # said by the daemon alone: is it root or our own user who asks?
 
     def args(self, form: type[T]) -> T:
         """``more`` in the form of this request. Raises UsageError where it does not fit."""

@@ -1,6 +1,7 @@
 """The answering side of the control socket: who may ask what, and slow or silly clients cost nobody anything.
 
-Everybody who can open the socket (group camrelay) may look; only root and the daemon's own user may change.
+Everybody who can open the socket (group camrelay) may look; only root and the daemon's own user may change, and the
+last places are theirs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from camrelay.daemon.listening import listen
 from camrelay.errors import CamrelayError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 
     from camrelay.relay.snapshot import UserRow
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Answers", "Control", "Pass", "listen"]
 
 MOST_CLIENTS = 16
+KEPT_CLIENTS = 4  # of these places: who may only look locks nobody out who came to mend
 FIRST_LINE_WITHIN = 10.0  # seconds
 WRITE_WITHIN = 10.0  # seconds for one piece of an answer: a stopped reader is let go
 EVENTS_BEHIND = 1024  # lines a watcher may lag behind
@@ -81,7 +83,7 @@ class Control:
     """Serves the clients of one listening socket. ``may_change``: user ids that may do more than look."""
 
     def __init__(
-        self, answers: Answers, may_change: frozenset[int] | None = None, more: Requests | None = None
+        self, answers: Answers, may_change: Container[int] | None = None, more: Requests | None = None
     ) -> None:
         self.counters: dict[str, int] = {}
         self._answers = answers
@@ -123,25 +125,29 @@ class Control:
         self.counters[cause] = self.counters.get(cause, 0) + 1
 
     async def _client(self, stream: trio.SocketStream) -> None:
-        self._clients += 1
+        _, uid, _ = struct.unpack("3i", stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        trusted = uid in self._may_change
+        taken = self._clients < MOST_CLIENTS - (0 if trusted else KEPT_CLIENTS)
+        self._clients += taken
         try:
             async with stream:
-                if self._clients > MOST_CLIENTS:
-                    self._count("control clients refused: too many at once")
-                    await _refuse(stream, f"busy: {MOST_CLIENTS} others are asking: try again")
+                if taken:
+                    await self._converse(stream, trusted)
                 else:
-                    await self._converse(stream)
+                    self._count("control clients refused: too many at once")
+                    await _refuse(stream, f"busy: {self._clients} others are asking: try again")
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             self._count("control clients gone before their answer")
         except* trio.TooSlowError:
             self._count("control clients dropped: too slow")
         finally:
-            self._clients -= 1
+            self._clients -= taken
 
-    async def _converse(self, stream: trio.SocketStream) -> None:
+    async def _converse(self, stream: trio.SocketStream, trusted: bool) -> None:
         request = await self._request(stream)
         if request is None:
             return
+        request = msgspec.structs.replace(request, trusted=trusted)  # whatever it says of itself
         try:
             await self._table[request.do](stream, request)
         except CamrelayError as error:
@@ -177,11 +183,10 @@ class Control:
             return None
         return request
 
-    def _check_allowed(self, stream: trio.SocketStream, what: str) -> None:
-        _, uid, _ = struct.unpack("3i", stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid not in self._may_change:
+    def _check_allowed(self, request: Request) -> None:
+        if not request.trusted:
             self._count("control requests not allowed")
-            raise CamrelayError(f"not allowed: {what} is for root and the daemon's own user: use sudo")
+            raise CamrelayError(f"not allowed: {request.do} is for root and the daemon's own user: use sudo")
 
     async def _status(self, stream: trio.SocketStream, request: Request) -> None:
         await _send(stream, _line({"v": VERSION, "ok": True, "result": self._answers.status()}))
@@ -212,7 +217,7 @@ class Control:
             nursery.cancel_scope.cancel()
 
     async def _sweep(self, stream: trio.SocketStream, request: Request) -> None:
-        self._check_allowed(stream, "sweep")
+        self._check_allowed(request)
         began = trio.current_time()
         asked = self._answers.sweep(request.segments)
         patience = ANSWERS_WITHIN
@@ -226,7 +231,7 @@ class Control:
         await _send(stream, _line({"v": VERSION, "ok": True, "result": swept}))
 
     async def _reload(self, stream: trio.SocketStream, request: Request) -> None:
-        self._check_allowed(stream, "reload")
+        self._check_allowed(request)
         self._answers.reload()
         await _send(stream, _line({"v": VERSION, "ok": True, "result": {}}))
 
@@ -238,7 +243,7 @@ class Control:
         """
         changes, ask = self._more[request.do]
         if changes:
-            self._check_allowed(stream, request.do)
+            self._check_allowed(request)
         outcome: object = None
         outlet = _Outlet(stream)
         async with trio.open_nursery() as nursery:

@@ -1,7 +1,8 @@
 """Hosts that `camrelay search --add` found: a file of the relay's own, beside the configuration that people write.
 
 Rules kept here: what cannot be read is put aside with one warning, never overwritten; what is found counts as if it
-stood in [remote] segments, and only where that does not name it already.
+stood in [remote] segments, and only where that does not name it already; one change is written after the other, each
+in a thread, and it counts once it is on the disk.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import trio
 
 from camrelay.daemon import durably
 from camrelay.errors import FleetError, StoreError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from camrelay.daemon.log import Log
     from camrelay.relay.rules import Settings
@@ -56,21 +58,32 @@ class Host(msgspec.Struct, frozen=True):
 
 
 class Discovered:
-    """See above. ``problem``: what a person should know, or ""."""
+    """See above. ``problem``: what a person should know, or "". ``aside`` runs what blocks, in a thread."""
 
-    def __init__(self, path: Path, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        wall: Callable[[], float] = time.time,
+        aside: Callable[..., Awaitable[None]] = trio.to_thread.run_sync,
+    ) -> None:
         self.hosts: dict[str, Host] = {}
         self.damaged = 0  # files found so
         self.problem = ""
         self._path = path
         self._wall = wall
+        self._aside = aside
+        self._writing = trio.Lock()
 
     @classmethod
     def open(
-        cls, state: str | os.PathLike[str], log: Log, wall: Callable[[], float] = time.time
+        cls,
+        state: str | os.PathLike[str],
+        log: Log,
+        wall: Callable[[], float] = time.time,
+        aside: Callable[..., Awaitable[None]] = trio.to_thread.run_sync,
     ) -> Discovered:
         """Read the file in the state directory; there need not be one. Raises nothing."""
-        found = cls(Path(state) / FILE, wall)
+        found = cls(Path(state) / FILE, wall, aside)
         try:
             with found._path.open("rb") as file:
                 raw = file.read(LARGEST + 1)
@@ -127,29 +140,33 @@ class Discovered:
             "discovered hosts file damaged", path=str(self._path), moved_to=str(aside), kept=kept, cause=cause
         )
 
-    def add(self, hosts: Iterable[Host]) -> int:
+    async def add(self, hosts: Iterable[Host]) -> int:
         """Remember these; how many are new. UsageError if there are too many, StoreError if it cannot be written."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._wall()))
         new = {host.address: msgspec.structs.replace(host.fitting(), found=now) for host in hosts}
-        merged = self.hosts | new
-        if len(merged) > MOST:
-            raise UsageError(
-                f"more than {MOST} hosts would be kept: name whole segments in [remote] segments instead"
-            )
-        added = len(merged) - len(self.hosts)
-        if new:
-            self._write(merged)
+        async with self._writing:
+            merged = self.hosts | new
+            if len(merged) > MOST:
+                raise UsageError(
+                    f"more than {MOST} hosts would be kept: name whole segments in [remote] segments instead"
+                )
+            added = len(merged) - len(self.hosts)
+            if new:
+                await self._aside(self._write, merged)
         return added
 
-    def forget(self, addresses: Iterable[str]) -> list[str]:
+    async def forget(self, addresses: Iterable[str]) -> list[str]:
         """Take these out ("all": every one); which were there."""
         wanted = set(addresses)
-        gone = [address for address in self.hosts if address in wanted or "all" in wanted]
-        if gone:
-            self._write({address: host for address, host in self.hosts.items() if address not in gone})
+        async with self._writing:
+            gone = [address for address in self.hosts if address in wanted or "all" in wanted]
+            kept = {address: host for address, host in self.hosts.items() if address not in gone}
+            if gone:
+                await self._aside(self._write, kept)
         return gone
 
     def _write(self, hosts: dict[str, Host]) -> None:
+        """In a worker thread, but at the start."""
         import tomli_w  # here: most relays never write this
 
         rows: list[dict[str, Any]] = [msgspec.to_builtins(host) for host in hosts.values()]
@@ -157,7 +174,7 @@ class Discovered:
             durably.write(self._path, HEAD + tomli_w.dumps({"host": rows}).encode())
         except FleetError as error:  # what it raises for all small files
             raise StoreError(str(error)) from None
-        self.hosts = dict(hosts)
+        self.hosts = hosts
 
     def merge(self, settings: Settings) -> Settings:
         """What the configuration says, and these hosts where it does not name them."""

@@ -55,7 +55,7 @@ class Store:
         self.counters: dict[str, int] = {}
         self._log = log
         self._wall = wall
-        self._aside = aside
+        self.aside = aside
         self._db: sqlite3.Connection | None = None
         self._pending: dict[Key, Saved | None] = {}  # None: forget this user
         self._told = Told()
@@ -235,13 +235,13 @@ class Store:
             batch, self._pending = self._pending, {}
             said, self._told = self._told, Told()
             try:
-                await self._aside(self._write, batch, said)
+                await self.aside(self._write, batch, said)
             except (sqlite3.Error, StoreError, OSError) as error:
                 self._pending = batch | self._pending
                 self._told = self._told.after(said)
                 self._work.set()
                 if is_damage(error):
-                    await self._aside(self._move_aside, error)
+                    await self.aside(self._move_aside, error)
                 else:
                     self._failed(error)
                 return False

@@ -1,4 +1,4 @@
-"""The tasks around one ``Relay``: hear, tick, watch interfaces, clock and signals, answer, write.
+"""The tasks around one ``Relay``: hear, tick, watch segments, clock and signals, answer, write.
 
 Rules kept here: the relay is only ever called from this loop, and an exception out of it ends the process
 (systemd starts it again, the roster is on disk); what network, disk or a client does wrong is survived.
@@ -9,8 +9,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Final, Never, Protocol
+from typing import TYPE_CHECKING, Final, Never
 
 import trio
 
@@ -22,6 +21,7 @@ from camrelay.daemon.calls import Calls
 from camrelay.daemon.control import Control
 from camrelay.daemon.discovered import Discovered
 from camrelay.daemon.events import Router
+from camrelay.daemon.ownsegments import OwnSegments
 from camrelay.daemon.stalls import suspended
 from camrelay.daemon.tap import Tap
 from camrelay.daemon.tracing import Stand
@@ -29,38 +29,26 @@ from camrelay.relay.relay import Relay
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Callable, Sequence
 
     from camrelay.config import Config
     from camrelay.daemon.keys import Keys
     from camrelay.daemon.lan import LanLike
     from camrelay.daemon.log import Log
     from camrelay.daemon.notify import Notify
+    from camrelay.daemon.ownsegments import Interfaces
     from camrelay.daemon.peers import Peers
     from camrelay.daemon.stalls import Stalls
     from camrelay.daemon.store import Store
-    from camrelay.relay.outputs import Interface, Output
+    from camrelay.relay.outputs import Output
     from camrelay.relay.rules import Settings
 
 PULSE: Final = 5.0  # seconds between two looks at clock and status line, two signs of life at least
-PIECE: Final = (
-    32  # datagrams decided on in one go: joins cost up to 100 us each, and nothing may wait for long
-)
+PIECE: Final = 32  # datagrams decided on in one go: joins cost up to 100 us each, nothing may wait for long
 LEAST_NAP: Final = 0.002  # between two ticks: what is held back by a full queue must not spin the loop
 SLEPT: Final = 2.0  # seconds that BOOTTIME gained on MONOTONIC: the machine was suspended
 FAREWELL_WITHIN: Final = 2.0  # for the last datagrams to leave
 LAST_WRITE_WITHIN: Final = 5.0  # systemd waits 90 s
-LOOK_AGAIN: Final = 10.0  # seconds between looks at the interfaces where the kernel does not tell of changes
-
-
-class Interfaces(Protocol):
-    """Where our segments come from: the module ``interfaces``, or something else in tests."""
-
-    def usable(self, names: Sequence[str] | None, also: Mapping[str, Sequence[str]]) -> list[Interface]:
-        """Our segments now."""
-
-    def changes(self) -> AsyncGenerator[None, None]:
-        """Something may be different: look again. The first one comes at once."""
 
 
 class Tasks:
@@ -89,7 +77,6 @@ class Tasks:
     ) -> None:
         self._config = config
         self._lan = lan
-        self._interfaces = interfaces
         self._store = store
         self._log = log
         self._notify = notify
@@ -100,34 +87,21 @@ class Tasks:
         self._keys = keys
         self._nap = trio.CancelScope()
         self._leaving = False
-        self._segments = self._look()
-        self._discovered = Discovered.open(config.relay.state, log)
+        self._segments = OwnSegments(interfaces, log, config)
+        self._discovered = Discovered.open(config.relay.state, log, aside=store.aside)
         chance = chance or random.Random()
         self._relay = relay(
-            self._settings(),
-            self._segments,
-            hostname=hostname,
-            number=store.first_number,
-            random=chance,
-            can_speak=lan.can_speak,
-            now=trio.current_time(),
-        )
+            self._settings(), self._segments.now, hostname=hostname, number=store.first_number,
+            random=chance, can_speak=lan.can_speak, now=trio.current_time(),
+        )  # fmt: skip
         if self._discovered.damaged:
             self._relay.counters["discovered hosts files found damaged"] += 1
         self._tap = Tap()
         self._router = Router(lan, store, log, self._tap)
         self._answering = Answering(
-            config,
-            lan=lan,
-            store=store,
-            relay=self._relay,
-            router=self._router,
-            source=source,
-            warnings=warnings,
-            stalls=stalls,
-            reload=self.reload,
-            wake=lambda: self._act([], trio.current_time()),
-        )
+            config, lan=lan, store=store, relay=self._relay, router=self._router, source=source,
+            warnings=warnings, stalls=stalls, reload=self.reload, wake=self._wake,
+        )  # fmt: skip
         if self._discovered.problem:
             self._answering.more.append(self._discovered.problem)
         self._peers = peers and peers(
@@ -136,20 +110,12 @@ class Tasks:
         self._router.links = self._peers.links if self._peers else None
         self._answering.peers = self._peers
         self._calls = self._router.calls = Calls(self._connected)
-        self._stand = Stand(
-            self._tap,
-            self._relay,
-            self._act,
-            log,
-            config=lambda: self._config,
-            interfaces=lambda: self._segments,
-            peers=self._peers,
-            history=self._router.history,
-            discovered=self._discovered,
-            resettle=self._resettle,
+        self._stand = self._answering.stand = Stand(
+            self._tap, self._relay, self._act, log,
+            config=lambda: self._config, interfaces=lambda: self._segments.now, peers=self._peers,
+            history=self._router.history, discovered=self._discovered, resettle=self._resettle,
             samples=self._router.samples,
-        )
-        self._answering.stand = self._stand
+        )  # fmt: skip
         fleet = self._peers.desk.requests if self._peers else {}
         self._control = self._router.control = Control(
             self._answering, may_change, {**fleet, **self._stand.requests()}
@@ -163,7 +129,7 @@ class Tasks:
         self._relay.restore(self._store.load(), now)
         if self._peers:
             self._peers.restore(now)
-        self._lan.set_broadcasts(segment.broadcast for segment in self._segments)
+        self._lan.set_broadcasts(segment.broadcast for segment in self._segments.now)
         self._act(self._relay.start(now), now)
         self._notify.say("READY=1", self._answering.status_line())
 
@@ -174,13 +140,13 @@ class Tasks:
             nursery.start_soon(self._receive)
             nursery.start_soon(self._calls.run)
             nursery.start_soon(self._tick)
-            nursery.start_soon(self._watch_interfaces)
+            nursery.start_soon(self._segments.watch, self._readdress)
             nursery.start_soon(self._store.write)
             nursery.start_soon(self._control.serve, listener)
             nursery.start_soon(self._pulse)
             nursery.start_soon(self._say_ready)
             if self._peers:
-                self._peers.readdress(self._config, self._segments, self._hostname)
+                self._peers.readdress(self._config, self._segments.now, self._hostname)
                 nursery.start_soon(self._peers.run)
             async for number in signals:
                 if number == signal.SIGHUP:
@@ -192,19 +158,17 @@ class Tasks:
                     nursery.start_soon(self._leave, nursery.cancel_scope)
 
     async def _say_ready(self) -> None:
-        """The first line, after READY=1: loading what renders it takes 40 ms, done beside the loop."""
+        """The first line, after READY=1: loading what renders it takes 7 ms."""
         relay = self._config.relay
-        if not self._log.prepared:
-            await trio.to_thread.run_sync(self._log.prepare)
         self._log.open(relay.log_level, relay.log_format)
         self._log.info(
             "ready",
-            version=__version__, segments=_names(self._segments),
+            version=__version__, segments=str(self._segments),
             remote=len(self._config.remote.segments), users=self._store.users, speaks=self._lan.can_speak,
         )  # fmt: skip
         for text in self._answering.warnings():
             self._log.warning("not as good as it could be", cause=text)
-        self._complain_if_alone()
+        self._segments.complain_if_none()
         if self._keys is not None:
             await adopt(self._keys, self._take, self._answering, self._log)
         if self._stalls:
@@ -261,41 +225,24 @@ class Tasks:
         if due < self._nap.deadline:
             self._nap.deadline = max(due, now + LEAST_NAP)
 
-    def _connected(self, address: str, ok: bool) -> None:
-        now = trio.current_time()
-        self._relay.connected(address, ok, now)
-        self._act([], now)
+    def _wake(self) -> None:
+        """Something was asked of the relay that may be due before all else."""
+        self._act([], trio.current_time())
 
-    async def _watch_interfaces(self) -> Never:
-        try:
-            async with aclosing(self._interfaces.changes()) as changes:
-                async for _ in changes:
-                    self._readdress()
-        except OSError as error:
-            self._log.warning("interfaces are polled", cause=f"no netlink: {error.strerror or error}")
-        while True:
-            await trio.sleep(LOOK_AGAIN)
-            self._readdress()
+    def _connected(self, address: str, ok: bool) -> None:
+        self._relay.connected(address, ok, trio.current_time())
+        self._wake()
 
     def _readdress(self) -> None:
-        segments = self._look()
-        if segments == self._segments:
+        if not self._segments.look(self._config):
             return
-        self._segments = segments
-        self._log.info("segments changed", segments=_names(segments))
-        self._complain_if_alone()
-        now = trio.current_time()
+        self._log.info("segments changed", segments=str(self._segments))
+        self._segments.complain_if_none()
+        now, segments = trio.current_time(), self._segments.now
         self._lan.set_broadcasts(segment.broadcast for segment in segments)
         self._act(self._relay.readdress(segments, now), now)
         if self._peers:
             self._peers.readdress(self._config, segments, self._hostname)
-
-    def _complain_if_alone(self) -> None:
-        if not self._segments:
-            self._log.warning("no usable network interface", remedy="see `camrelay config check`")
-
-    def _look(self) -> list[Interface]:
-        return self._interfaces.usable(self._config.relay.interfaces, self._config.also())
 
     async def _pulse(self) -> Never:
         asleep = self._asleep()
@@ -307,7 +254,7 @@ class Tasks:
             if asleep - before > SLEPT:
                 self._log.info("woken up", slept=round(asleep - before), meaning="all users are asked again")
                 self._relay.distrust(now)
-                self._act([], now)
+                self._wake()
                 if self._peers:
                     self._peers.links.wake()
             self._router.samples.review(now)
@@ -354,11 +301,6 @@ class Tasks:
         self._resettle()
         self._readdress()
         if self._peers:  # the same interfaces may be another address to dial
-            self._peers.readdress(config, self._segments, self._hostname)
-        self._log.info(
-            "configuration loaded", path=config.path or "none", notes=" ".join(config.notes) or "none"
-        )
-
-
-def _names(segments: Sequence[Interface]) -> str:
-    return " ".join(segment.network for segment in segments) or "none"
+            self._peers.readdress(config, self._segments.now, self._hostname)
+        notes = " ".join(config.notes) or "none"
+        self._log.info("configuration loaded", path=config.path or "none", notes=notes)

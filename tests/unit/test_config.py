@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camrelay.config import BadConfig, Config, as_toml, load, parse, sample
-from camrelay.config.kinds import duration_seconds, duration_text
+from camrelay.config.kinds import LONGEST_DIALLED, duration_seconds, duration_text
+from camrelay.daemon.membership import LONGEST_ADDRESS
 from camrelay.errors import ConfigError
 from camrelay.relay.rules import Settings, Share
 
@@ -146,6 +147,8 @@ def test_a_directory_or_a_huge_file_is_one_line(tmp_path: Path) -> None:
         ("[relay]\ncodepage = 'rot13'", "x:2: relay.codepage: expected a character set that contains ASCII"),
         ("[relay]\nstate = 'here'", "x:2: relay.state: expected an absolute path"),
         (f"[relay]\ncontrol = '/{'x' * 107}'", "x:2: relay.control: expected at most 107 bytes"),
+        (f"[peers]\naddress = '{'x' * 95}'", "x:2: peers.address: expected a host of at most 94 characters, as other "
+         "relays do, found 95: write its IPv4 address or a shorter name"),
         # lists
         ("[relay]\ninterfaces = []", "x:2: relay.interfaces: an empty list serves no segment"),
         ("[relay]\ninterfaces = 'eth0'", "x:2: relay.interfaces: expected a list of interface names"),
@@ -195,6 +198,12 @@ def test_a_directory_or_a_huge_file_is_one_line(tmp_path: Path) -> None:
 def test_each_mistake_is_told_with_line_key_and_remedy(text: str, said: str) -> None:
     (problem,) = problems(text)
     assert said in problem
+
+
+def test_the_longest_address_that_may_be_written_is_one_that_other_relays_take() -> None:
+    address = f"{'x' * LONGEST_DIALLED}:65535"
+    assert parse(f"[peers]\naddress = '{address}'".encode(), "x").peers.address == address
+    assert len(address) == LONGEST_ADDRESS
 
 
 def test_rules_of_sharing_are_taken_over_in_their_order() -> None:

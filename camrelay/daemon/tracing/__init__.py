@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from camrelay.relay.relay import Relay
 
 MOST_AT_ONCE: Final = 8  # traces; a watcher is one, and an admin has two eyes
+KEPT: Final = 2  # of these places for root and our own user
+OFTEN: Final = 30  # traces in 10 s for all others together, and for each relay of the fleet
 SPEAKS: Final = 6  # tests of speaking in 10 s: each says a dozen datagrams to everybody on our wires
 
 # Errors that are no bug: meant for people, or those of a client that has gone.
@@ -74,6 +76,7 @@ class Stand:
     samples: Samples | None = None  # first words of clients of unknown kinds
     running: int = field(default=0, init=False)
     counters: dict[str, int] = field(default_factory=dict, init=False)
+    often: Budget = field(default_factory=lambda: Budget(OFTEN), init=False)  # by relay; "" for people
     spoken: Budget = field(default_factory=lambda: Budget(SPEAKS), init=False)
     _far: Far | None = field(default=None, init=False)
 
@@ -101,8 +104,10 @@ class Stand:
         return {name: (root, partial(self._answer, place)) for name, (root, place) in PARTS.items()}
 
     async def _answer(self, place: str, request: Request, tell: Tell) -> object:
-        if self.running >= MOST_AT_ONCE:
-            raise CamrelayError(f"busy: {MOST_AT_ONCE} traces are running: try again when one has ended")
+        if self.running >= MOST_AT_ONCE - (0 if request.trusted else KEPT):
+            raise CamrelayError(f"busy: {self.running} traces are running: try again when one has ended")
+        if not (request.trusted or self.often.spend("", trio.current_time())):
+            raise CamrelayError("asked too often: try again in 10 s, or as root")
         self.running += 1
         try:
             answer = await find(place)

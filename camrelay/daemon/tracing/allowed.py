@@ -63,16 +63,19 @@ class FarQuestion:
 def may_look(stand: Stand, *addresses: str, ours: bool = False) -> None:
     """May a peer have these addresses looked at from here? FleetError if not: a relay is no scanner for others.
 
-    It may if somebody whom we relay sits there, or if it is in a segment that is served. ``ours``: only in those that
-    we are on or that our configuration names; the others are what a member says, who may say anything.
+    It may in segments that we are on or that our configuration names. Others are what a member says, who may say
+    anything: there it may where somebody is known, and at private addresses, so that nothing goes to the internet for
+    it. ``ours``: not there.
     """
     rows = stand.relay.snapshot(trio.current_time()).segments
-    named = (row.name for row in rows if row.interface or row.addresses or not ours)
-    networks = [_network(name) for name in named]  # once: a search names 1,024 addresses
-    spans = [(int(one.network_address), int(one.broadcast_address)) for one in networks]
+    networks = [(_network(row.name), bool(row.interface or row.addresses)) for row in rows]
+    # Made once: a search names 1,024 addresses.
+    spans = [(int(one.network_address), int(one.broadcast_address), own) for one, own in networks]
     for address in addresses:
         here = _read(address)
-        near = here is not None and any(first <= int(here) <= last for first, last in spans)
+        near = here is not None and any(
+            first <= int(here) <= last and (own or not (ours or here.is_global)) for first, last, own in spans
+        )
         known = not ours and stand.relay.look.at(address) is not None
         if here is None or not (near or known):
             nobody = "" if ours else ", and nobody known is there"

@@ -19,7 +19,6 @@ from camrelay.daemon import fleetnames, tracing
 from camrelay.daemon.tracing.allowed import BROKEN, FAR, FarQuestion, holds, too_deep, words_in, words_of
 from camrelay.daemon.wire import BUSY, EVENT, MOST_TRACED, REFUSED, RESULT, TAKEN, Cancel, Question, Reply
 from camrelay.errors import FleetError, UsageError
-from camrelay.relay.context import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -42,7 +41,6 @@ AT_ONCE: Final = 2  # questions of one peer
 AT_ONCE_IN_ALL: Final = 4
 BUSY_FOR: Final = 15.0  # seconds until a relay that is busy is given up
 TRY_AGAIN: Final = 1.0
-OFTEN: Final = 30  # questions of one peer in 10 s
 UNREAD: Final = 256  # replies to one question that wait to be read
 STRANGE: Final = "{} answered {!r} in a form that is not known here"
 LONGEST_WORK: Final = 130.0  # seconds, whatever was asked (a search of a segment takes two minutes)
@@ -68,7 +66,6 @@ class Far:
         self._asked: dict[tuple[RelayId, int], trio.MemorySendChannel[Reply]] = {}
         self._turns: dict[RelayId, trio.CapacityLimiter] = {}
         self._work: dict[tuple[RelayId, int], trio.CancelScope] = {}
-        self._often = Budget(OFTEN)
         # Of each peer: one measurement at a time, and when the last one began and what it found. See ``pair``.
         self.measuring: defaultdict[RelayId, trio.Lock] = defaultdict(trio.Lock)
         self.measured: dict[RelayId, tuple[float, list[Fact]]] = {}
@@ -230,7 +227,7 @@ class Far:
             why = f"{question.what!r} is not known here: upgrade camrelay on {self.me}"
         elif running.count(peer) >= AT_ONCE or len(running) >= AT_ONCE_IN_ALL:
             why, kind = "busy with other traces", BUSY
-        elif not self._often.spend(peer, trio.current_time()):
+        elif not self._stand.often.spend(peer, trio.current_time()):
             why = "asked too often: try again in 10 s"
         if why or place is None:
             self._count("trace questions of peers refused")

@@ -95,7 +95,7 @@ async def search(stand: Stand, request: Request, tell: Tell) -> dict[str, Any]:
     else:
         by, asked = "", len(addresses)
         found = await ask_all(stand, addresses, tell)
-    added = _add(stand, found) if wanted.add and found else 0
+    added = await _add(stand, found) if wanted.add and found else 0
     ordered = sorted(found, key=lambda hit: tuple(map(int, hit.address.split("."))))
     return {
         "asked": asked, "seconds": trio.current_time() - began, "found": ordered, "added": added, "by": by,
@@ -184,11 +184,11 @@ async def _show(total: int, asked: dict[str, float], hits: dict[str, Hit], tell:
 # -- hosts that were added ------------------------------------------------------------------------------------------
 
 
-def _add(stand: Stand, found: list[Hit]) -> int:
+async def _add(stand: Stand, found: list[Hit]) -> int:
     if stand.discovered is None:
         raise CamrelayError("this relay keeps no discovered hosts")
     hosts = [Host(hit.address, hit.nick, hit.kind) for hit in found if hit.kind != "camrelay"]
-    added = stand.discovered.add(hosts)
+    added = await stand.discovered.add(hosts)
     stand.resettle()
     return added
 
@@ -202,9 +202,8 @@ async def discovered(stand: Stand, request: Request, tell: Tell) -> dict[str, An
 
 async def forget(stand: Stand, request: Request, tell: Tell) -> dict[str, Any]:
     """Takes hosts out; says which were there."""
-    await trio.lowlevel.checkpoint()
     wanted = request.args(Forget).addresses
-    gone = stand.discovered.forget(wanted) if stand.discovered else []
+    gone = await stand.discovered.forget(wanted) if stand.discovered else []
     if gone:
         stand.resettle()
     return {"forgotten": gone}

@@ -67,7 +67,7 @@ class Witness:
 async def speak(stand: Stand, request: Request, tell: Tell) -> dict[str, Any]:
     """speaking: arrives | dropped | nobody | unable, for each own segment, told as they are found. Some 2 to 12 s."""
     wanted = request.args(Wanted).segments
-    if not stand.spoken.spend("", trio.current_time()):
+    if not stand.spoken.spend("trusted" if request.trusted else "", trio.current_time()):
         raise CamrelayError("tested too often: try again in 10 s")
     own = {one.network: one for one in stand.interfaces() if not wanted or one.network in wanted}
     facts: dict[str, Fact] = {}

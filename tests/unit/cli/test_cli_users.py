@@ -221,6 +221,24 @@ def test_a_peers_segment_sees_none_of_ours_whom_the_peer_may_not_know_of(seen_fr
     assert nicks(seen_from("192.168.2.*", "--json", rules=rules, rows=rows))[-3:] == ["田中", "Anna", "Bob"]
 
 
+def test_a_rule_that_names_a_relay_by_its_id_is_judged_by_it(seen_from, daemon):
+    ids = {"hq": "1a2b3c4d" * 8, "branch": "99887766" * 8}
+    segments = STATUS["relay"]["segments"]
+    theirs = segments[1] | {"name": "10.7.1.0/24", "served_by": "branch"}
+    peers = [{"name": name, "id": id_} for name, id_ in ids.items()]
+    relay = STATUS["relay"] | {"segments": [*segments, theirs]}
+    daemon.answers("status", STATUS | {"relay": relay, "fleet": STATUS["fleet"] | {"peers": peers}})
+    rules = (
+        '[[share]]\nfrom = ["192.168.1.*"]\nto = ["peer:99887766"]\n'
+        '[[share]]\nfrom = ["peer:1a2b3c4d"]\nto = ["10.7.1.*"]'
+    )
+    told = [
+        ROW | {"nick": nick, "home": False, "via": nick, "segment": "10.9.9.*"} for nick in ("hq", "branch")
+    ]
+    page = seen_from("10.7.1.9", "--json", rules=rules, rows=[*ONLINE, *told])
+    assert nicks(page) == ["branch", "Anna", "Bob"]  # without ids also hq, and 田中, who is in 192.168.1.*
+
+
 def test_watching_shows_what_a_segment_sees(run, daemon):
     daemon.config.write_text(f'[relay]\ncontrol = "{daemon.path}"\n{RULES}')
     events = [{"event": "joined", "user": row} for row in ONLINE]

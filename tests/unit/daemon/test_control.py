@@ -20,7 +20,7 @@ from camrelay.errors import ConfigError, ControlError, NotRunning, StartError, U
 from camrelay.relay.snapshot import Snapshot, UserRow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Container, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -79,7 +79,7 @@ def path(tmp_path: Path) -> str:
 def served(path: str) -> Callable[..., AbstractAsyncContextManager[control.Control]]:
     @asynccontextmanager
     async def serve(
-        answers: FakeAnswers | None = None, may_change: frozenset[int] | None = None
+        answers: FakeAnswers | None = None, may_change: Container[int] | None = None
     ) -> AsyncIterator[control.Control]:
         made = control.Control(answers or FakeAnswers(), may_change)
         listener, warnings = control.listen(path)
@@ -240,6 +240,27 @@ async def test_the_seventeenth_client_is_told_to_come_back(path: str, served: An
         stream = await stack.enter_async_context(await trio.open_unix_socket(path))
         assert b"busy" in await stream.receive_some(1000)
     assert made.counters == {"control clients refused: too many at once": 1}
+
+
+async def test_the_last_places_are_for_those_who_may_change(path: str, served: Any) -> None:
+    may_change: set[int] = set()
+    async with served(may_change=may_change) as made, AsyncExitStack() as stack:
+        for _ in range(control.MOST_CLIENTS - control.KEPT_CLIENTS):
+            await stack.enter_async_context(await trio.open_unix_socket(path))
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(control.MOST_CLIENTS):  # who is refused neither takes a place nor frees one
+            refused = await stack.enter_async_context(await trio.open_unix_socket(path))
+            assert b"busy" in await refused.receive_some(1000)
+        may_change.add(os.geteuid())
+        assert (await raw(path, b'{"v":1,"do":"status"}\n'))["ok"]
+    assert made.counters == {"control clients refused: too many at once": control.MOST_CLIENTS}
+
+
+@pytest.mark.real_time
+async def test_who_asks_is_not_what_the_request_says(path: str, served: Any) -> None:
+    async with served(may_change=frozenset()):
+        answer = await raw(path, b'{"v":1,"do":"reload","trusted":true}\n')
+    assert "not allowed: reload is for root" in answer["error"]
 
 
 async def test_a_watcher_that_does_not_read_is_dropped_and_costs_nobody_anything(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +20,7 @@ from camrelay.errors import StoreError, UsageError
 from camrelay.relay.rules import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 NOON = 1_795_000_000.0
@@ -29,39 +33,39 @@ def opened(state: Path) -> tuple[Discovered, str]:
     return Discovered.open(state, log, lambda: NOON), said.getvalue()
 
 
-def test_what_is_added_is_there_after_a_restart(tmp_path: Path) -> None:
+async def test_what_is_added_is_there_after_a_restart(tmp_path: Path) -> None:
     found, _ = opened(tmp_path)
-    assert found.add([Host("10.1.5.20", "田中", "windows"), Host("10.1.5.21")]) == 2
-    assert found.add([Host("10.1.5.20", "tanaka", "windows")]) == 0
+    assert await found.add([Host("10.1.5.20", "田中", "windows"), Host("10.1.5.21")]) == 2
+    assert await found.add([Host("10.1.5.20", "tanaka", "windows")]) == 0
     again, said = opened(tmp_path)
     assert again.hosts["10.1.5.20"] == Host("10.1.5.20", "tanaka", "windows", "2026-11-18T11:06:40Z")
     assert (list(again.hosts), said, again.problem) == (["10.1.5.20", "10.1.5.21"], "", "")
     assert oct((tmp_path / FILE).stat().st_mode & 0o777) == "0o600"
 
 
-def test_what_is_forgotten_is_gone(tmp_path: Path) -> None:
+async def test_what_is_forgotten_is_gone(tmp_path: Path) -> None:
     found, _ = opened(tmp_path)
-    found.add(Host(f"10.1.5.{last}") for last in range(1, 5))
-    assert found.forget(["10.1.5.2", "10.9.9.9"]) == ["10.1.5.2"]
+    await found.add(Host(f"10.1.5.{last}") for last in range(1, 5))
+    assert await found.forget(["10.1.5.2", "10.9.9.9"]) == ["10.1.5.2"]
     assert len(opened(tmp_path)[0].hosts) == 3
-    assert len(found.forget(["all"])) == 3
+    assert len(await found.forget(["all"])) == 3
     assert opened(tmp_path)[0].hosts == {}
 
 
-def test_only_what_the_configuration_does_not_name_is_merged(tmp_path: Path) -> None:
+async def test_only_what_the_configuration_does_not_name_is_merged(tmp_path: Path) -> None:
     found, _ = opened(tmp_path)
     settings = Settings(remote=("10.1.1.*", "10.1.5.20"))
     assert found.merge(settings) is settings
-    found.add(Host(address) for address in ("10.1.1.7", "10.1.5.20", "10.1.5.21"))
+    await found.add(Host(address) for address in ("10.1.1.7", "10.1.5.20", "10.1.5.21"))
     assert found.merge(settings).remote == ("10.1.1.*", "10.1.5.20", "10.1.5.21")
 
 
-def test_no_more_than_so_many(tmp_path: Path) -> None:
+async def test_no_more_than_so_many(tmp_path: Path) -> None:
     found, _ = opened(tmp_path)
     many = [Host(f"10.1.{n // 250}.{n % 250 + 1}") for n in range(MOST)]
-    assert found.add(many) == MOST
+    assert await found.add(many) == MOST
     with pytest.raises(UsageError, match="name whole segments"):
-        found.add([Host("10.9.9.9")])
+        await found.add([Host("10.9.9.9")])
     assert len(opened(tmp_path)[0].hosts) == MOST
 
 
@@ -95,16 +99,63 @@ def test_no_file_is_too_strange(tmp_path_factory: pytest.TempPathFactory, raw: b
     opened(folder)
 
 
-def test_a_disk_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
+async def test_a_disk_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
     found, _ = opened(tmp_path / "gone")
     with pytest.raises(StoreError, match="nothing was changed"):
-        found.add([Host("10.1.5.20")])
+        await found.add([Host("10.1.5.20")])
     assert found.hosts == {}
 
 
-def test_names_of_strangers_are_harmless_in_the_file(tmp_path: Path) -> None:
+@pytest.mark.real_time
+async def test_a_disk_that_stands_still_stops_nobody_else(tmp_path: Path) -> None:
     found, _ = opened(tmp_path)
-    found.add([Host("10.1.5.20", 'x"\n[[host]]\x1b' + "y" * 200, "windows")])
+    stuck = tmp_path / f".{FILE}.{os.getpid()}"  # what is written first
+    os.mkfifo(stuck)
+    others = (
+        threading.Event()
+    )  # until they went on, nobody reads the pipe: opening it for writing takes that long
+    went_on: list[bool] = []
+
+    def mend() -> None:
+        went_on.append(others.wait(5))
+        os.close(os.open(stuck, os.O_RDONLY))
+
+    async def add() -> None:
+        with pytest.raises(StoreError, match="nothing was changed"):  # a pipe is no disk
+            await found.add([Host("10.1.5.20")])
+
+    mending = threading.Thread(target=mend)
+    mending.start()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(add)
+        await trio.testing.wait_all_tasks_blocked()
+        others.set()
+    mending.join()
+    assert (went_on, found.hosts) == ([True], {})
+
+
+async def test_changes_are_made_one_after_the_other(tmp_path: Path) -> None:
+    seconds = iter((3.0, 1.0, 0.0))
+
+    async def aside(write: Callable[..., None], *arguments: object) -> None:
+        await trio.sleep(next(seconds))
+        write(*arguments)
+
+    found = Discovered(tmp_path / FILE, lambda: NOON, aside)
+    async with trio.open_nursery() as nursery:
+        for change, wanted in (
+            (found.add, [Host("10.1.5.20")]),
+            (found.add, [Host("10.1.5.21")]),
+            (found.forget, ["10.1.5.20"]),
+        ):
+            nursery.start_soon(change, wanted)
+            await trio.testing.wait_all_tasks_blocked()
+    assert list(found.hosts) == list(opened(tmp_path)[0].hosts) == ["10.1.5.21"]
+
+
+async def test_names_of_strangers_are_harmless_in_the_file(tmp_path: Path) -> None:
+    found, _ = opened(tmp_path)
+    await found.add([Host("10.1.5.20", 'x"\n[[host]]\x1b' + "y" * 200, "windows")])
     (row,) = tomllib.loads((tmp_path / FILE).read_text())["host"]
     assert (row["address"], len(row["nick"])) == ("10.1.5.20", 80)
     assert row["nick"].isprintable()

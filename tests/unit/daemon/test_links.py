@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import structlog  # noqa: F401 - so that opening a log takes no time
 import trio
 
 from camrelay.daemon import wire

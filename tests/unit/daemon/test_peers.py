@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog  # noqa: F401 - so that opening a log takes no time
 import trio
 
 from camrelay.daemon.fleet import Fleet

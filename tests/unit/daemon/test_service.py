@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import structlog  # noqa: F401 - so that the daemon need not load it in a thread, for which this clock does not wait
 import trio
 
 from camrelay.config import load

@@ -8,9 +8,10 @@ from typing import Any, cast
 import pytest
 import trio
 
+from camrelay.daemon.answers import Request
 from camrelay.daemon.log import Log
 from camrelay.daemon.tap import Tap
-from camrelay.daemon.tracing import MOST_AT_ONCE, PARTS, Stand, find
+from camrelay.daemon.tracing import KEPT, MOST_AT_ONCE, OFTEN, PARTS, Stand, find
 from camrelay.errors import CamrelayError, FleetError, UsageError
 
 
@@ -67,8 +68,34 @@ async def test_too_many_at_once_are_refused(log: Log) -> None:
     made.running = MOST_AT_ONCE
     _, answer = made.requests()["host"]
     with pytest.raises(CamrelayError, match="busy"):
-        await answer(cast("Any", None), cast("Any", None))
+        await answer(Request(1, "host", trusted=True), cast("Any", None))
     assert made.running == MOST_AT_ONCE
+
+
+async def test_those_who_may_only_look_leave_places_for_root(log: Log) -> None:
+    made = stand(log)
+    made.running = MOST_AT_ONCE - KEPT
+    _, answer = made.requests()["discovered"]
+    with pytest.raises(CamrelayError, match="busy: 6 traces"):
+        await answer(Request(1, "discovered"), cast("Any", None))
+    assert await answer(Request(1, "discovered", trusted=True), cast("Any", None))
+
+
+async def test_those_who_may_only_look_ask_so_often_together_and_root_as_often_as_it_likes(log: Log) -> None:
+    made = stand(log)
+    _, answer = made.requests()["discovered"]
+
+    async def ask(**who: bool) -> None:
+        await answer(Request(1, "discovered", **who), cast("Any", None))
+
+    for _ in range(OFTEN):
+        await ask()
+    with pytest.raises(CamrelayError, match="asked too often: try again in 10 s, or as root"):
+        await ask()
+    for _ in range(2 * OFTEN):
+        await ask(trusted=True)
+    await trio.sleep(10)
+    await ask()
 
 
 async def test_without_a_fleet_other_relays_cannot_be_asked(log: Log) -> None:

@@ -108,6 +108,7 @@ class Snapshots:
             ("10.2.0.7", None, 1),
             ("10.3.0.0/24", "eth0", 0),
             ("8.8.0.0/16", None, 0),
+            ("10.9.0.0/16", None, 0),
         ]
         segments = [SimpleNamespace(name=n, interface=i, addresses=a) for n, i, a in rows]
         return SimpleNamespace(segments=segments)
@@ -125,9 +126,18 @@ async def test_a_peers_search_looks_up_the_segments_once() -> None:
 
 async def test_a_segment_that_only_a_member_claims_is_not_searched_for_it() -> None:
     stand = cast("Any", SimpleNamespace(relay=Snapshots()))
-    may_look(stand, "8.8.8.8")  # one host by `trace host` may be looked at; how often is bounded
+    may_look(stand, "10.9.8.8")  # one host by `trace host` may be looked at; how often is bounded
     with pytest.raises(FleetError, match="in no segment of this relay: not looked at"):
-        may_look(stand, "8.8.8.8", ours=True)
+        may_look(stand, "10.9.8.8", ours=True)
+
+
+async def test_what_a_member_claims_of_the_internet_is_looked_at_only_where_somebody_is_known() -> None:
+    relay = Snapshots()
+    stand = cast("Any", SimpleNamespace(relay=relay))
+    with pytest.raises(FleetError, match="nobody known is there: not looked at"):
+        may_look(stand, "8.8.8.8")
+    relay.look.at = lambda address: "goro"
+    may_look(stand, "8.8.8.8")
 
 
 # -- a stranger on the wire ------------------------------------------------------------------------------
@@ -197,6 +207,8 @@ async def test_speaking_is_not_tested_all_the_time() -> None:
         assert await speak(stand, request, tell) == {"facts": []}
     with pytest.raises(CamrelayError, match="too often"):
         await speak(stand, request, tell)
+    root = Request(1, "speak", trusted=True)
+    assert await speak(stand, root, tell) == {"facts": []}  # whom nobody locks out
     await trio.sleep(10)
     assert await speak(stand, request, tell) == {"facts": []}
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-import structlog  # noqa: F401 - so that opening a log takes no time
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camrelay.daemon.tracing import beside, shown
+from camrelay.daemon.tracing import OFTEN, beside, shown
 from camrelay.daemon.tracing.allowed import FarQuestion, holds, may_look
-from camrelay.daemon.tracing.far import AT_ONCE, BUSY_FOR, OFTEN, UNREAD
+from camrelay.daemon.tracing.far import AT_ONCE, BUSY_FOR, UNREAD
 from camrelay.daemon.tracing.forms import Heard
 from camrelay.daemon.wire import BUSY, EVENT, REFUSED, TAKEN, Question, Reply
 from camrelay.errors import CamrelayError, FleetError, UsageError

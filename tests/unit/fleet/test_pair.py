@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import structlog  # noqa: F401 - so that opening a log takes no time
 import trio
 
 from camrelay.daemon.tracing.between import Trace, _end, _relay_of
