@@ -7,7 +7,12 @@ from functools import partial
 
 import pytest
 import trio
+from hypothesis import HealthCheck, settings
 from trio.testing import MockClock
+
+# How long an example takes says more of the machine than of us.
+settings.register_profile("camrelay", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("camrelay")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from camrelay.cli.options import ConfigOption, JsonOption, subcommand
+from camrelay.cli.options import ConfigOption, JsonOption, LangOption, subcommand
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from camrelay.cli.openings import Openings, Rule
+    from camrelay.trace.words import Language
 
 app = subcommand()
 
@@ -33,6 +34,7 @@ def firewall(
         Format,
         typer.Option("--format", "-f", help="A table, a Markdown table, nftables rules, Windows commands."),
     ] = Format.TEXT,
+    lang: LangOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """List what must be open between the segments: purpose, from, to, protocol, port.
@@ -45,6 +47,7 @@ def firewall(
     Examples:
       camrelay firewall
       camrelay firewall --format markdown > request-for-the-network-team.md
+      camrelay firewall --format markdown --lang ja
       camrelay firewall --format nft | ssh router nft -f -
       camrelay firewall --format netsh > open-ipmsg.cmd
 
@@ -56,24 +59,25 @@ def firewall(
     """
     from camrelay.cli import openings
     from camrelay.cli.show import print_json
+    from camrelay.cli.trace_view import language
     from camrelay.errors import CamrelayError
 
-    found = _found(config)
+    found, spoken = _found(config), language(lang)
     if not found.rules:
         raise CamrelayError(
             "nothing to open: there are not two segments; name the remote ones in [remote] segments "
             "(camrelay config check shows what is known)"
         )
     if as_json:
-        print_json(found.document())
+        print_json(found.document(spoken))
     elif form is Format.NFT:
         print(openings.nft(found), end="")
     elif form is Format.NETSH:
         print(openings.netsh(found), end="")
     elif form is Format.MARKDOWN:
-        print(_markdown(found), end="")
+        print(_markdown(found, spoken), end="")
     else:
-        _print(found)
+        _print(found, spoken)
     return 0
 
 
@@ -88,46 +92,57 @@ def _found(config: Path | None) -> Openings:
     return openings(networks, [one.address for one in mine], loaded.remote.segments)
 
 
-def _cells(rule: Rule, between: str) -> tuple[str, ...]:
-    ports = f"{rule.source_port} {'<->' if rule.both and rule.source_port != 'any' else '->'} {rule.port}"
-    ways = "both" if rule.both else "one"
+def _cells(rule: Rule, between: str, lang: Language) -> tuple[str, ...]:
+    from camrelay.cli.openings import PURPOSES
+
+    both = BOTH[lang] if rule.both else ONE[lang]
     return (
-        rule.purpose,
+        PURPOSES[lang][rule.purpose],
         between.join(rule.source),
         between.join(rule.destination),
-        ways,
+        both,
         rule.protocol.upper(),
-        ports,
+        f"{ANY[lang] if rule.source_port == 'any' else rule.source_port}"
+        f" {'<->' if rule.both and rule.source_port != 'any' else '->'} {rule.port}",
     )
 
 
-COLUMNS = ("purpose", "from", "to", "ways", "protocol", "ports")
+COLUMNS = {
+    "en": ("purpose", "from", "to", "ways", "protocol", "ports"),
+    "ja": ("用途", "送信元", "宛先", "方向", "プロトコル", "ポート"),
+}
+BOTH = {"en": "both", "ja": "双方向"}
+ONE = {"en": "one", "ja": "片方向"}
+ANY = {"en": "any", "ja": "任意"}
+TITLE = {
+    "en": "IP Messenger (IPMSG) between segments",
+    "ja": "セグメント間の IP Messenger(IPMSG)通信",
+}
 
 
-def _markdown(found: Openings) -> str:
+def _markdown(found: Openings, lang: Language) -> str:
     from camrelay.cli.openings import NOTES
 
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *(_cells(rule, ", ") for rule in found.rules)]
+    heads = COLUMNS[lang]
+    rows = [heads, ("---",) * len(heads), *(_cells(rule, ", ", lang) for rule in found.rules)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    notes = "\n".join(f"* {note}" for note in NOTES)
-    return f"## IP Messenger (IPMSG) between segments\n\n{table}\n\n{notes}\n"
+    notes = "\n".join(f"* {note}" for note in NOTES[lang])
+    return f"## {TITLE[lang]}\n\n{table}\n\n{notes}\n"
 
 
-def _print(found: Openings) -> None:
-    from rich.constrain import Constrain
-    from rich.table import Table
+def _print(found: Openings, lang: Language) -> None:
     from rich.text import Text
 
     from camrelay.cli.openings import NOTES
     from camrelay.cli.show import console, table
+    from camrelay.cli.wrapping import wrap
 
     out = console()
-    made = table(*COLUMNS)
+    made = table(*COLUMNS[lang])
     for rule in found.rules:
-        made.add_row(*_cells(rule, "\n"))
+        made.add_row(*_cells(rule, "\n", lang))
     out.print(made)
     out.line()
-    grid = Table.grid(padding=(0, 1))
-    for number, note in enumerate(NOTES, 1):
-        grid.add_row(f"{number}.", Text(note))
-    out.print(Constrain(grid, min(out.width, 100)))
+    for number, note in enumerate(NOTES[lang], 1):
+        head = f"{number}. "
+        out.print(Text(head + wrap(note, min(out.width, 100), len(head), len(head))))

@@ -13,32 +13,65 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from camrelay.trace.words import Language
+
 MOST_PAIRED = (
     5  # segments listed pair by pair (10 pairs); above, one group that network people make an object of
 )
 PORT = 2425
 
-NOTES = (
-    "Datagrams by which the relay announces a user carry that user's own address as source. Into remote"
-    " segments they leave from the relay's own segment with addresses of that segment, so reverse path checks"
-    " (uRPF, rp_filter) on routers pass them.",
-    "Inside its own segment the relay speaks with addresses of other segments: at its switch port IP source"
-    " guard (ip verify source) must be off, and so must a virtual switch's or Wi-Fi controller's check for"
-    " forged sources. DHCP snooping, ARP inspection and port security may stay: its MAC and ARP are its own.",
-    "No broadcast needs to pass a router: leave ip directed-broadcast off.",
-    "UDP goes from port 2425 to port 2425 in both directions. A stateless filter must also let TCP answers"
-    " back: from port 2425 to any port.",
-    "Relays of one fleet link with each other over TCP, port 2425 unless [peers] port says otherwise: open it"
-    " between the addresses of every two of them, in both directions, since either side may dial.",
-    "Rules between two remote segments are needed where each has a camrelay of its own, or with"
-    " between_remote = true.",
-)
+# Why an opening is needed.
+PRESENCE, FILES, SWEEP = "presence", "files", "sweep"
+PURPOSES = {
+    "en": {
+        PRESENCE: "presence, messages, receipts",
+        FILES: "files, pictures",
+        SWEEP: "relay asks who is there; they answer",
+    },
+    "ja": {
+        PRESENCE: "参加通知、メッセージ、開封確認",
+        FILES: "ファイル、画像",
+        SWEEP: "中継サーバーからの問い合わせと応答",
+    },
+}
+
+NOTES = {
+    "en": (
+        "Datagrams by which the relay announces a user carry that user's own address as source. Into remote"
+        " segments they leave from the relay's own segment with addresses of that segment, so reverse path checks"
+        " (uRPF, rp_filter) on routers pass them.",
+        "Inside its own segment the relay speaks with addresses of other segments: at its switch port IP source"
+        " guard (ip verify source) must be off, and so must a virtual switch's or Wi-Fi controller's check for"
+        " forged sources. DHCP snooping, ARP inspection and port security may stay: its MAC and ARP are its own.",
+        "No broadcast needs to pass a router: leave ip directed-broadcast off.",
+        "UDP goes from port 2425 to port 2425 in both directions. A stateless filter must also let TCP answers"
+        " back: from port 2425 to any port.",
+        "Relays of one fleet link with each other over TCP, port 2425 unless [peers] port says otherwise: open it"
+        " between the addresses of every two of them, in both directions, since either side may dial.",
+        "Rules between two remote segments are needed where each has a camrelay of its own, or with"
+        " between_remote = true.",
+    ),
+    "ja": (
+        "中継サーバーがユーザーを通知するパケットの送信元は、そのユーザー本人のアドレスです。離れたセグメントへは、"
+        "自セグメントのアドレスを送信元として自セグメントから送るので、ルーターの逆経路検査(uRPF、rp_filter)は通ります。",
+        "自セグメントの中では、ほかのセグメントのアドレスを送信元にして送ります。中継サーバーをつなぐスイッチポートでは"
+        " IP ソースガード(ip verify source)を、仮想スイッチや無線 LAN コントローラーでは送信元 IP アドレスの検査を、"
+        "無効にしてください。DHCP スヌーピング、ARP インスペクション、ポートセキュリティは有効のままでかまいません。"
+        "MAC アドレスと ARP は中継サーバー自身のものです。",
+        "ブロードキャストをルーター越えさせる必要はありません。ip directed-broadcast は無効のままにしてください。",
+        "UDP は双方向とも 2425 番から 2425 番への通信です。ステートレスなフィルターでは、TCP の応答"
+        "(2425 番から任意のポート)も許可してください。",
+        "フリートの中継サーバー同士は TCP でつながります。ポートは [peers] port に指定がなければ 2425 番です。"
+        "どちらからも接続するので、すべての組のアドレスの間を双方向で許可してください。",
+        "離れたセグメント同士の規則が必要なのは、それぞれに中継サーバーがあるか、between_remote = true の場合です。",
+    ),
+}
 
 
 class Rule(NamedTuple):
     """One opening. ``both`` means that the mirrored rule is needed, too."""
 
-    purpose: str
+    purpose: str  # of PURPOSES
     source: tuple[str, ...]
     destination: tuple[str, ...]
     protocol: str  # "udp" or "tcp"
@@ -60,11 +93,11 @@ class Openings(NamedTuple):
         """Own and remote ones together."""
         return _sorted([*self.local, *self.remote])
 
-    def document(self) -> dict[str, Any]:
-        """As JSON: stable names."""
+    def document(self, lang: Language = "en") -> dict[str, Any]:
+        """As JSON: stable names; what is for people is in ``lang``."""
         rules = [
             {
-                "purpose": rule.purpose,
+                "purpose": PURPOSES[lang][rule.purpose],
                 "from": list(rule.source),
                 "to": list(rule.destination),
                 "protocol": rule.protocol,
@@ -79,7 +112,7 @@ class Openings(NamedTuple):
             "remote": list(self.remote),
             "relays": list(self.relays),
             "rules": rules,
-            "notes": list(NOTES),
+            "notes": list(NOTES[lang]),
         }
 
 
@@ -97,9 +130,7 @@ def openings(local: Sequence[str], relays: Sequence[str], remote: Sequence[str])
     here, there = _sorted(local), _sorted(far)
     rules = _between((*here, *there))
     if there and relays:
-        rules.append(
-            Rule("relay asks who is there; they answer", tuple(relays), there, "udp", str(PORT), PORT, True)
-        )
+        rules.append(Rule(SWEEP, tuple(relays), there, "udp", str(PORT), PORT, True))
     return Openings(here, there, tuple(relays), tuple(rules))
 
 
@@ -110,10 +141,8 @@ def _between(segments: Sequence[str]) -> list[Rule]:
         pairs = [(group, group)]
     else:
         pairs = [((one,), (other,)) for one, other in combinations(segments, 2)]
-    rules = [
-        Rule("presence, messages, receipts", one, other, "udp", str(PORT), PORT, True) for one, other in pairs
-    ]
-    return rules + [Rule("files, pictures", one, other, "tcp", "any", PORT, True) for one, other in pairs]
+    rules = [Rule(PRESENCE, one, other, "udp", str(PORT), PORT, True) for one, other in pairs]
+    return rules + [Rule(FILES, one, other, "tcp", "any", PORT, True) for one, other in pairs]
 
 
 def _sorted(networks: Sequence[str]) -> tuple[str, ...]:

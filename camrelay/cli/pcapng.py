@@ -28,9 +28,7 @@ _FLAGS: Final = 2
 _INBOUND, _OUTBOUND = 1, 2
 _LINKTYPE_IPV4: Final = 228  # packets begin with the IPv4 header
 _UDP: Final = 17
-_DONT_FRAGMENT: Final = (
-    0x4000  # or tshark would wait for the other pieces of a large one that was put together
-)
+_DONT_FRAGMENT: Final = 0x4000  # or tshark waits for the other pieces of a large one that was put together
 _USUAL_TTL: Final = 64
 
 

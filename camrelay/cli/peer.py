@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -225,7 +225,7 @@ def remove(
     import sys
 
     from camrelay.cli.asking import result
-    from camrelay.cli.show import clean, print_json
+    from camrelay.cli.show import print_json
     from camrelay.errors import UsageError
 
     if not yes:
@@ -236,18 +236,19 @@ def remove(
     found = result(config, {"do": "remove", "peer": peer})
     if as_json:
         print_json(found)
-        return 0
-    told = found["told"]
-    who = f"{told} linked {'relay' if told == 1 else 'relays'}"
-    if found["ourselves"]:
-        print(f"{clean(found['name'])} has left the fleet and runs alone; {who} told.")
     else:
-        print(f"{clean(found['name'])} is removed; {who} told.")
-    if found["ourselves"] and not told:
-        print(
-            f"No other relay was linked: run `camrelay peer remove {clean(found['name'])}` on one of them too."
-        )
+        _print_removed(found)
     return 0
+
+
+def _print_removed(found: dict[str, Any]) -> None:
+    from camrelay.cli.show import clean
+
+    name, told = clean(found["name"]), found["told"]
+    became = "has left the fleet and runs alone" if found["ourselves"] else "is removed"
+    print(f"{name} {became}; {told} linked {'relay' if told == 1 else 'relays'} told.")
+    if found["ourselves"] and not told:
+        print(f"No other relay was linked: run `camrelay peer remove {name}` on one of them too.")
 
 
 @app.command(short_help="Give this relay a new key.")

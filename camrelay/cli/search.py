@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from camrelay.cli.options import ConfigOption, JsonOption, subcommand
-from camrelay.cli.trace_view import LangOption, language
+from camrelay.cli.options import ConfigOption, JsonOption, LangOption, subcommand
+from camrelay.cli.trace_view import language
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +21,9 @@ app = subcommand()
 
 HEADS = {
     "en": ("address", "nick", "group", "logon", "host", "kind", "version", "ms", "known"),
-    "ja": ("アドレス", "表示名", "グループ", "ログオン名", "ホスト名", "種類", "バージョン", "ms", "既知"),
-}
-KEPT = {"en": ("address", "nick", "kind", "found"), "ja": ("アドレス", "表示名", "種類", "検出日時")}
+    "ja": ("アドレス", "ニックネーム", "グループ", "ログオン名", "ホスト名", "種類", "バージョン", "ms", "既知"),
+}  # fmt: skip
+KEPT = {"en": ("address", "nick", "kind", "found"), "ja": ("アドレス", "ニックネーム", "種類", "検出日時")}
 WORDS = {
     "en": {
         "busy": "searching",
@@ -59,28 +59,27 @@ SegmentArgument = Annotated[
         metavar="SEGMENT", help='Such as "192.168.3.*" or 10.1.5.20; at most 1,024 addresses together.'
     ),
 ]
+AddOption = Annotated[
+    bool,
+    typer.Option("--add", help="Serve those who answer from now on, as if they stood in [remote] segments."),
+]
+PeerOption = Annotated[
+    str, typer.Option("--from", metavar="PEER", help="Let this relay of the fleet search on its own side.")
+]
+ListOption = Annotated[bool, typer.Option("--list", help="List the hosts that searches added.")]
+ForgetOption = Annotated[
+    list[str] | None,
+    typer.Option("--forget", metavar="ADDRESS", help="Take a host out of these; repeatable; all: every one."),
+]
 
 
 @app.command()
 def search(
     segments: SegmentArgument = None,
-    add: Annotated[
-        bool,
-        typer.Option(
-            "--add", help="Serve those who answer from now on, as if they stood in [remote] segments."
-        ),
-    ] = False,
-    peer: Annotated[
-        str,
-        typer.Option("--from", metavar="PEER", help="Let this relay of the fleet search on its own side."),
-    ] = "",
-    kept: Annotated[bool, typer.Option("--list", help="List the hosts that searches added.")] = False,
-    forget: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--forget", metavar="ADDRESS", help="Take a host out of these; repeatable; all: every one."
-        ),
-    ] = None,
+    add: AddOption = False,
+    peer: PeerOption = "",
+    kept: ListOption = False,
+    forget: ForgetOption = None,
     config: ConfigOption = None,
     lang: LangOption = None,
     as_json: JsonOption = False,

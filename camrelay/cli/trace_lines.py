@@ -42,8 +42,8 @@ WORDS: Final = {
         "others": "その他すべて", "more": "ほか {} 件: --json を参照",
         "total": "受信: {in_packets} パケット {in_bytes} バイト、送信: {out_packets} パケット {out_bytes} バイト、"
         "{seconds:.1f} 秒",
-        "incomplete": "表示されなかったもの（集計には含む）: {lost}（表示の遅れ）、{skipped}（毎秒の上限）",
-        "nothing": "何も観測されませんでした",
+        "incomplete": "表示していないパケット(集計には含みます): {lost}(表示の遅れ)、{skipped}(毎秒の上限)",
+        "nothing": "該当するパケットはありませんでした",
         "cell": "{} ({} バイト)",
     },
 }  # fmt: skip

@@ -5,15 +5,39 @@ Rule kept here: what does not fit in is left out here, and counted.
 
 from __future__ import annotations
 
+import signal
 import threading
+from contextlib import contextmanager
 from queue import Full, Queue
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 ROOM: Final = 256  # pieces of at most 64 lines: some 10 MB
+
+
+@contextmanager
+def interruptible(enough: Callable[[], bool]) -> Iterator[None]:
+    """Ctrl-C calls ``enough``; where that says that it was called before, it interrupts. One that is ignored stays so.
+
+    As an exception it would come anywhere: in the middle of the queue, with an event in hand.
+    """
+    before = signal.getsignal(signal.SIGINT)
+
+    def asked(*_: object) -> None:
+        if not enough():
+            raise KeyboardInterrupt
+
+    if before is signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, asked)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Stream:

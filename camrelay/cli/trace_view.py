@@ -38,7 +38,7 @@ HEADINGS = {
         "2far": "{second}, seen by {by}",
     },
     "ja": {
-        "far": "{by}（同じセグメント内）から見た結果",
+        "far": "{by}(同じセグメント内)から見た結果",
         "pair": "{here} と {by} の間",
         "1": "{by} から見た {first}",
         "2": "{by} から見た {second}",
@@ -66,6 +66,8 @@ WORDS = {
 }
 STYLES = {"fault": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 MARKS: dict[Mark, tuple[str, str]] = {True: ("✓", "green"), False: ("✗", "red"), "neutral": ("·", "dim")}
+INDENT = 3  # columns: of all lines of a verdict but its first
+READABLE = 110  # columns: on a wider screen nobody finds the next line
 PLAIN_MARKS = {"✓": "+", "✗": "x", "·": "-"}  # for an output that cannot show them
 
 
@@ -241,10 +243,11 @@ def heading(role: str, by: str, subject: Mapping[str, Any], lang: Lang) -> str:
 
 def print_verdicts(out: Console, findings: Iterable[Finding], lang: Lang) -> None:
     """Each verdict and what to do about it, numbered; that all is well, if there is none."""
-    from rich.padding import Padding
+    from rich.cells import cell_len
     from rich.text import Text
 
     from camrelay.cli.show import clean
+    from camrelay.cli.wrapping import wrap
     from camrelay.trace import words
 
     said = WORDS[lang]
@@ -253,12 +256,15 @@ def print_verdicts(out: Console, findings: Iterable[Finding], lang: Lang) -> Non
     if not findings:
         out.print(Text(said["well"], "bold green"))
         return
+    width = min(out.width, READABLE) if out.is_terminal else out.width
     out.print(Text(said["verdict"], "bold"))
     for number, finding in enumerate(findings, 1):
-        severity = Text(words.severity(finding.severity, lang), STYLES[finding.severity])
-        out.print(Text.assemble(f"{number}. ", severity, "  ", clean(words.say(finding, lang))))
+        head = Text.assemble(
+            f"{number}. ", (words.severity(finding.severity, lang), STYLES[finding.severity]), "  "
+        )
+        out.print(head + wrap(clean(words.say(finding, lang)), width, cell_len(head.plain), INDENT))
         if do := words.do(finding, lang):
-            out.print(Padding(Text(f"{said['do']}: {clean(do)}"), (0, 0, 0, 3), expand=False))
+            out.print(Text(" " * INDENT + wrap(f"{said['do']}: {clean(do)}", width, INDENT, INDENT)))
 
 
 def document(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from camrelay.cli.options import ConfigOption, JsonOption, subcommand
-from camrelay.cli.trace_view import LangOption, language
+from camrelay.cli.options import ConfigOption, JsonOption, LangOption, subcommand
+from camrelay.cli.trace_view import language
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,52 +22,60 @@ if TYPE_CHECKING:
 
 app = subcommand()
 
+# Whom and what lines are about.
+UserFilter = Annotated[
+    list[str] | None,
+    typer.Option("--user", "-u", metavar="TEXT", help="From, to, for or about a user with TEXT in a name."),
+]
+AddressFilter = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--address", "-a", metavar="ADDRESS", help="From, to or for 10.1.2.3, 10.1.2.* or 10.1.0.0/16."
+    ),
+]
+SegmentFilter = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--segment", "-s", metavar="NAME", help="From, to or for somebody there; as status names it."
+    ),
+]
+CommandFilter = Annotated[
+    list[str] | None,
+    typer.Option("--command", metavar="NAME", help="BR_ENTRY, ansentry, 0x20, or malformed."),
+]
+DirectionFilter = Annotated[
+    list[str] | None, typer.Option("--direction", "-d", metavar="in|out", help="Only this direction.")
+]
+# When it ends, and what is shown.
+CountOption = Annotated[
+    int, typer.Option("--count", "-n", min=0, help="End after so many datagrams (0: never).")
+]
+SecondsOption = Annotated[float, typer.Option("--seconds", min=0, help="End after so long (0: never).")]
+HexOption = Annotated[bool, typer.Option("--hex", help="Show the bytes, too.")]
+BodiesOption = Annotated[
+    bool,
+    typer.Option("--bodies", help="Show what people wrote, too (root only): mind the law of your country."),
+]
+StatsOption = Annotated[bool, typer.Option("--stats", help="Only count: no lines, the table at the end.")]
+WriteOption = Annotated[
+    Path | None,
+    typer.Option("--write", "-w", metavar="FILE.pcapng", help="Save for Wireshark, too.", dir_okay=False),
+]
+
 
 @app.command()
 def watch(
-    user: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--user", "-u", metavar="TEXT", help="From, to, for or about a user with TEXT in a name."
-        ),
-    ] = None,
-    address: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--address", "-a", metavar="ADDRESS", help="From, to or for 10.1.2.3, 10.1.2.* or 10.1.0.0/16."
-        ),
-    ] = None,
-    segment: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--segment", "-s", metavar="NAME", help="From, to or for somebody there; as status names it."
-        ),
-    ] = None,
-    command: Annotated[
-        list[str] | None,
-        typer.Option("--command", metavar="NAME", help="BR_ENTRY, ansentry, 0x20, or malformed."),
-    ] = None,
-    direction: Annotated[
-        list[str] | None, typer.Option("--direction", "-d", metavar="in|out", help="Only this direction.")
-    ] = None,
-    count: Annotated[
-        int, typer.Option("--count", "-n", min=0, help="End after so many datagrams (0: never).")
-    ] = 0,
-    seconds: Annotated[float, typer.Option("--seconds", min=0, help="End after so long (0: never).")] = 0.0,
-    as_hex: Annotated[bool, typer.Option("--hex", help="Show the bytes, too.")] = False,
-    bodies: Annotated[
-        bool,
-        typer.Option(
-            "--bodies", help="Show what people wrote, too (root only): mind the law of your country."
-        ),
-    ] = False,
-    stats: Annotated[
-        bool, typer.Option("--stats", help="Only count: no lines, the table at the end.")
-    ] = False,
-    write: Annotated[
-        Path | None,
-        typer.Option("--write", "-w", metavar="FILE.pcapng", help="Save for Wireshark, too.", dir_okay=False),
-    ] = None,
+    user: UserFilter = None,
+    address: AddressFilter = None,
+    segment: SegmentFilter = None,
+    command: CommandFilter = None,
+    direction: DirectionFilter = None,
+    count: CountOption = 0,
+    seconds: SecondsOption = 0.0,
+    as_hex: HexOption = False,
+    bodies: BodiesOption = False,
+    stats: StatsOption = False,
+    write: WriteOption = None,
     config: ConfigOption = None,
     lang: LangOption = None,
     as_json: JsonOption = False,
@@ -119,17 +128,12 @@ def watch(
 
 def _follow(first: dict[str, Any], stream: Stream, screen: Screen, saving: Saving) -> None:
     """Show everything to the end; Ctrl-C asks for the end, a second one does not wait for it."""
-    saving(first)
-    screen.show(first, stream.lost)
-    while True:
-        try:
-            for event in stream:
-                saving(event)
-                screen.show(event, stream.lost)
-            return
-        except KeyboardInterrupt:
-            if not stream.enough():
-                raise
+    from camrelay.cli.trace_stream import interruptible
+
+    with interruptible(stream.enough):
+        for event in chain([first], stream):
+            saving(event)
+            screen.show(event, stream.lost)
 
 
 @contextmanager

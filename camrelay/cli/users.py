@@ -46,35 +46,43 @@ class Sort(StrEnum):
     JOINED = "joined"
 
 
+SegmentFilter = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--segment", "-s", metavar="NAME", help="Only this segment, as status names it; repeatable."
+    ),
+]
+StateFilter = Annotated[list[State] | None, typer.Option("--state", help="Only this state; repeatable.")]
+TextFilter = Annotated[
+    str,
+    typer.Option(
+        "--search", "-q", metavar="TEXT", help="Only with TEXT in a name, group, version or address."
+    ),
+]
+ViewFilter = Annotated[
+    str,
+    typer.Option(
+        "--as-seen-from",
+        metavar="SEGMENT",
+        help="Only who is shown in this segment (its name, network or an address in it), by the [[share]] rules"
+        " of the configuration file: they need not be in force yet.",
+    ),
+]
+SortOption = Annotated[Sort, typer.Option("--sort", help="Sort by this column.")]
+WatchOption = Annotated[
+    bool, typer.Option("--watch", "-w", help="Show what happens from now on, until Ctrl-C.")
+]
+
+
 @app.command()
 def users(
     config: ConfigOption = None,
-    segment: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--segment", "-s", metavar="NAME", help="Only this segment, as status names it; repeatable."
-        ),
-    ] = None,
-    state: Annotated[list[State] | None, typer.Option("--state", help="Only this state; repeatable.")] = None,
-    search: Annotated[
-        str,
-        typer.Option(
-            "--search", "-q", metavar="TEXT", help="Only with TEXT in a name, group, version or address."
-        ),
-    ] = "",
-    as_seen_from: Annotated[
-        str,
-        typer.Option(
-            "--as-seen-from",
-            metavar="SEGMENT",
-            help="Only who is shown in this segment (its name, network or an address in it), by the [[share]] rules"
-            " of the configuration file: they need not be in force yet.",
-        ),
-    ] = "",
-    sort: Annotated[Sort, typer.Option("--sort", help="Sort by this column.")] = Sort.SEGMENT,
-    watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Show what happens from now on, until Ctrl-C.")
-    ] = False,
+    segment: SegmentFilter = None,
+    state: StateFilter = None,
+    search: TextFilter = "",
+    as_seen_from: ViewFilter = "",
+    sort: SortOption = Sort.SEGMENT,
+    watch: WatchOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """List the users the relay knows, or watch them come and go.

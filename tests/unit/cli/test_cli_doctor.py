@@ -21,7 +21,7 @@ DROPPED = {
 
 
 @pytest.mark.parametrize(
-    ("lang", "word"), [("en", "drops foreign source addresses"), ("ja", "IP source guard")]
+    ("lang", "word"), [("en", "drops foreign source addresses"), ("ja", "IP ソースガード")]
 )
 def test_a_dropping_switch_is_a_fault_with_its_remedy(run, daemon, lang, word):
     daemon.answers("speak", {"facts": [DROPPED]}, before=({}, {"fact": DROPPED}))
@@ -135,4 +135,4 @@ def test_a_taken_port_is_one_line(run):
 def test_listen_speaks_japanese(run):
     page = run("listen", "--seconds", "0.1", "--lang", "ja", "--port", free_port())
     assert "待ち受けています(0.1 秒間)" in page.out
-    assert "リレーからの通信はありませんでした" in page.out
+    assert "中継サーバーからの通信はありませんでした" in page.out

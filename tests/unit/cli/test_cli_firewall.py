@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from camrelay.cli.firewall import _markdown
-from camrelay.cli.openings import MOST_PAIRED, netsh, nft, openings
+from camrelay.cli.openings import MOST_PAIRED, NOTES, netsh, nft, openings
+from camrelay.trace.words import LANGUAGES
 
 TWO = openings(["192.168.1.0/24"], ["192.168.1.2"], ["192.168.1.*", "192.168.2.*"])
 
@@ -57,9 +60,19 @@ def test_netsh_names_every_segment_in_both_lines():
 
 
 def test_markdown_is_a_table_with_a_cell_for_every_column():
-    rows = [line for line in _markdown(TWO).splitlines() if line.startswith("|")]
-    assert len(rows) == 2 + len(TWO.rules)
-    assert {row.count("|") for row in rows} == {7}
+    for lang in LANGUAGES:
+        rows = [line for line in _markdown(TWO, lang).splitlines() if line.startswith("|")]
+        assert len(rows) == 2 + len(TWO.rules)
+        assert {row.count("|") for row in rows} == {7}
+
+
+def test_the_letter_to_a_japanese_network_team_is_in_japanese():
+    words = re.compile("[ぁ-んァ-ヶ一-龠]")
+    table, notes = _markdown(TWO, "ja").split("\n\n")[1:]
+    assert all(words.search(row.split("|")[1]) for row in table.splitlines() if "---" not in row)
+    assert all(words.search(note) for note in notes.splitlines())
+    assert not words.search(_markdown(TWO, "en"))
+    assert len(NOTES["ja"]) == len(NOTES["en"])
 
 
 def test_json_has_stable_names():

@@ -66,5 +66,5 @@ def test_one_thing_at_a_time(run, words):
 def test_japanese(run, daemon):
     daemon.answers("search", FOUND, before=EVENTS)
     page = run("search", "192.168.3.*", "--lang", "ja", "--config", daemon.config)
-    assert "表示名" in page.out
+    assert "ニックネーム" in page.out
     assert "254 個のアドレスに問い合わせ(6.9 秒)、応答 1 件" in page.out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
 import struct
 import subprocess
 import threading
@@ -19,12 +20,13 @@ from hypothesis import strategies as st
 from camrelay.cli import trace_lines, trace_watch
 from camrelay.cli.pcapng import Packet, Writer, checksum, ipv4
 from camrelay.cli.trace_lines import Screen, hexdump
-from camrelay.cli.trace_stream import Stream
+from camrelay.cli.trace_stream import Stream, interruptible
 from camrelay.errors import ControlError
 from camrelay.ipmsg.command import Command, Option
 from camrelay.ipmsg.packet import build
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 BEGAN = {"began": {"codepage": "cp932"}}
@@ -195,12 +197,23 @@ def test_a_reader_that_stops_loses_lines_and_knows_how_many(daemon):
     assert events[-1] == {"totals": TOTALS}
 
 
+@pytest.fixture
+def at_a_terminal() -> Iterator[None]:
+    """SIGINT is not ignored, as it is where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+CTRL_C = {"press": "Ctrl-C"}
+
+
 class Interrupted:
     """A stream during which Ctrl-C is pressed at these places."""
 
     lost = 0
 
-    def __init__(self, *events: dict[str, Any] | type[BaseException]) -> None:
+    def __init__(self, *events: dict[str, Any]) -> None:
         self._events = iter(events)
         self.asked = 0
 
@@ -209,8 +222,9 @@ class Interrupted:
 
     def __next__(self) -> dict[str, Any]:
         event = next(self._events)
-        if isinstance(event, type):
-            raise event
+        if event is CTRL_C:
+            signal.raise_signal(signal.SIGINT)
+            return next(self)
         return event
 
     def enough(self) -> bool:
@@ -222,18 +236,30 @@ def screen() -> Screen:
     return Screen("en", as_json=False, as_hex=False, bodies=False, lines=True)
 
 
+@pytest.mark.usefixtures("at_a_terminal")
 def test_ctrl_c_asks_for_the_end_and_shows_it(capsys):
-    stream = Interrupted(EVENTS[2], KeyboardInterrupt, *EVENTS[4:])
+    stream = Interrupted(EVENTS[2], CTRL_C, *EVENTS[4:])
     shown = screen()
     trace_watch._follow(BEGAN, stream, shown, lambda event: None)  # type: ignore[arg-type]
     assert (stream.asked, shown.packets) == (1, 3)
     assert "in: 2 packets" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("at_a_terminal")
 def test_a_second_ctrl_c_does_not_wait():
-    stream = Interrupted(KeyboardInterrupt, KeyboardInterrupt)
+    stream = Interrupted(CTRL_C, CTRL_C, *EVENTS[4:])
     with pytest.raises(KeyboardInterrupt):
         trace_watch._follow(BEGAN, stream, screen(), lambda event: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("at_a_terminal")
+def test_ctrl_c_is_as_it_was_afterwards_and_stays_ignored_where_it_was():
+    with interruptible(lambda: True):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with interruptible(lambda: True):
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_the_end_can_be_asked_for_before_there_is_a_connection(tmp_path):

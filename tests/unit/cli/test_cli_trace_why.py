@@ -100,7 +100,7 @@ def test_the_same_in_japanese(asks):
     for text in (
         "自セグメントのブロードキャストを受信(BR_ENTRY)",
         "共有規則 2 番",
-        "2 分後に退席扱い",
+        "2 分後にオフライン扱い",
         "30 秒前",
     ):
         assert text in page.out, text
