@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
@@ -37,7 +38,8 @@ PART_WITHIN: Final = 1.0  # seconds for a good-bye
 TURN: Final = 0.005  # seconds of work for one peer before the others have their turn
 RTT: Final = struct.Struct("@I")  # tcpi_rtt of struct tcp_info, in microseconds
 RTT_AT: Final = 68
-TCP_THIN_LINEAR_TIMEOUTS: Final = 16  # linux/tcp.h
+TCP_RTO_MAX_MS: Final = 44  # linux/tcp.h, since 6.15
+LONGEST_RTO: Final = 2_000  # ms; after an outage TCP would wait as long again as it lasted
 
 
 def frame(message: PeerMessage | LinkMessage) -> bytes:
@@ -62,8 +64,9 @@ class Line:
         self._socket = sock
         self._buffer = bytearray()
         self._read = 0  # so much of it is done with
-        if sock is not None:  # a line that comes and goes: try again soon, not after 0.5, 1, 2, 4, 8 s
-            sock.setsockopt(socket.IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1)
+        if sock is not None:
+            with suppress(OSError):  # an older kernel waits longer
+                sock.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, LONGEST_RTO)
 
     async def say(self, message: LinkMessage, within: float = FIRST_WITHIN) -> None:
         """Send one message. LinkError if the line ends or does not take it in time."""

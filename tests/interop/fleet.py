@@ -145,7 +145,8 @@ class Fleet:
         self.reload(*(name for name in sound if name in self._other_configuration))
         self._other_configuration.clear()
         try:
-            self.agree([], sound)
+            self.linked(*sound)  # a line that was bad a moment ago: the next try may be seconds away
+            self.agree([], sound, within=LINKED)
             self.written(*sound)
         except AssertionError:
             self.spoil()
