@@ -191,7 +191,7 @@ class UsersKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Key(
             kinds.duration("2s", "1d"),
-            "A local user silent for this long is taken off all lists; the last 40 s of it are spent asking.",
+            "A local user silent for this long, or for 46 s after a start, leaves all lists; 40 s are spent asking.",
         ),
     ] = 200.0
     forget_after: Annotated[

@@ -258,7 +258,7 @@ def _dialled(value: Any) -> str:
             f"expected a host of at most {LONGEST_DIALLED} characters, as other relays do, found {len(host)}",
             "write its IPv4 address or a shorter name",
         )
-    if colon and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+    if colon and not (re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) < 65536):
         raise Refused("expected a port from 1 to 65535 behind the colon")
     if host.replace(".", "").isdigit():
         try:

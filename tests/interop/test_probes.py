@@ -225,7 +225,10 @@ def test_the_hosts_firewall_drops(probing: Line) -> None:
     outcome, detail = said(hops.path_fact(walked))
     assert (outcome, detail["last"], walked.seconds < 8) == ("stops", "10.91.2.2", True)
     other = probing.walk(port=33434)
-    assert hops.path_fact(walked, other=other).detail["next"] == FAR
+    assert other.arrived
+    assert hops.path_fact(walked, other=other).outcome == "stops", (
+        "which may be the router's doing or the host's"
+    )
     assert said(probing.ask(tcp.tcp_fact, FAR, PORT)) == ("silent", {"port": PORT})
     assert said(probing.ask(echo.icmp_fact, FAR))[0] == "answered"
 

@@ -149,6 +149,7 @@ def test_a_directory_or_a_huge_file_is_one_line(tmp_path: Path) -> None:
         (f"[relay]\ncontrol = '/{'x' * 107}'", "x:2: relay.control: expected at most 107 bytes"),
         (f"[peers]\naddress = '{'x' * 95}'", "x:2: peers.address: expected a host of at most 94 characters, as other "
          "relays do, found 95: write its IPv4 address or a shorter name"),
+        ("[peers]\naddress = 'hq:000080'", "x:2: peers.address: expected a port from 1 to 65535 behind the colon"),
         # lists
         ("[relay]\ninterfaces = []", "x:2: relay.interfaces: an empty list serves no segment"),
         ("[relay]\ninterfaces = 'eth0'", "x:2: relay.interfaces: expected a list of interface names"),

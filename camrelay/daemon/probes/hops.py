@@ -145,12 +145,14 @@ def _last(walked: Walk) -> str:
 
 
 def _beyond(walked: Walk, other: Walk | None) -> str:
-    """The first router or target that the other port was heard from beyond the last one of this."""
+    """The first router that the other port was heard from beyond the last one of this.
+
+    Not the target: an open port is silent, so the target's answer at another one proves nothing about routers.
+    """
     if other is None or other.way != walked.way:
         return ""
     far = len(walked.routers)
-    names = [*other.routers, *([other.address] if other.arrived else [])]
-    return next((name for name in names[far:] if name not in ("*", *walked.routers)), "")
+    return next((name for name in other.routers[far:] if name not in ("*", *walked.routers)), "")
 
 
 @dataclass(slots=True)

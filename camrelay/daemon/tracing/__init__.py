@@ -105,8 +105,10 @@ class Stand:
 
     async def _answer(self, place: str, request: Request, tell: Tell) -> object:
         if self.running >= MOST_AT_ONCE - (0 if request.trusted else KEPT):
+            self.count("traces refused: too many at once")
             raise CamrelayError(f"busy: {self.running} traces are running: try again when one has ended")
         if not (request.trusted or self.often.spend("", trio.current_time())):
+            self.count("traces refused: asked too often")
             raise CamrelayError("asked too often: try again in 10 s, or as root")
         self.running += 1
         try:

@@ -64,11 +64,11 @@ def may_look(stand: Stand, *addresses: str, ours: bool = False) -> None:
     """May a peer have these addresses looked at from here? FleetError if not: a relay is no scanner for others.
 
     It may in segments that we are on or that our configuration names. Others are what a member says, who may say
-    anything: there it may where somebody is known, and at private addresses, so that nothing goes to the internet for
-    it. ``ours``: not there.
+    anything: there it may where somebody is known, and at private addresses: a claim alone has nothing sent to the
+    internet, a user named there may (offices with public addresses need that). ``ours``: not there.
     """
     rows = stand.relay.snapshot(trio.current_time()).segments
-    networks = [(_network(row.name), bool(row.interface or row.addresses)) for row in rows]
+    networks = [(as_network(row.name), bool(row.interface or row.addresses)) for row in rows]
     # Made once: a search names 1,024 addresses.
     spans = [(int(one.network_address), int(one.broadcast_address), own) for one, own in networks]
     for address in addresses:
@@ -85,7 +85,7 @@ def may_look(stand: Stand, *addresses: str, ours: bool = False) -> None:
 def holds(segment: str, address: str) -> bool:
     """Is the address in "192.168.1.0/24", "192.168.1.*", or is it this one address?"""
     here = _read(address)
-    return here is not None and here in _network(segment)
+    return here is not None and here in as_network(segment)
 
 
 def _read(address: str) -> IPv4Address | None:
@@ -95,7 +95,7 @@ def _read(address: str) -> IPv4Address | None:
         return None
 
 
-def _network(segment: str) -> IPv4Network:
+def as_network(segment: str) -> IPv4Network:
     """As ``relay.segment.network_of``; but a peer's word may have host bits, and is not an error here."""
     return IPv4Network(f"{segment[:-2]}.0/24" if segment.endswith(".*") else segment, strict=False)
 

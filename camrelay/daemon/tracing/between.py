@@ -81,19 +81,18 @@ def _end(stand: Stand, role: str, target: Target) -> End:
 
 
 def _relay_of(stand: Stand, target: Target) -> RelayId | None:
-    """Who hears this user first hand; of nobody known, who is in its segment."""
-    user = target.user
-    if user is not None and user.home:
-        return US
-    if user is not None and user.via and stand.peers is not None:
-        for peer in stand.peers.fleet.members:
-            if stand.far.name(peer) == user.via:
-                return peer
-    home = stand.relay.look.segment(target.address)
+    """Who is in this user's segment; of several, or if nobody is, who told us of it."""
+    user, home = target.user, stand.relay.look.segment(target.address)
     if home is not None and home.interface:
         return US
-    beside = stand.far.beside(target.address) if stand.peers is not None else []
-    return beside[0] if beside else (US if home is not None else None)
+    beside: list[RelayId] = []
+    told: list[RelayId] = []
+    if stand.peers is not None:
+        via = user.via if user is not None and not user.home else ""
+        beside = stand.far.beside(target.address)
+        told = [peer for peer in stand.peers.fleet.members if via and stand.far.name(peer) == via]
+    found = [peer for peer in told if peer in beside] or [*beside, *told]
+    return found[0] if found else US if home is not None else None
 
 
 class Trace:

@@ -70,7 +70,10 @@ async def host(stand: Stand, request: Request, tell: Tell, probes: Probes = PROB
     facts: list[Fact] = []
     if target.fact is not None and target.fact.outcome != "unknown-name":
         why = target.fact.detail.get("why", "")
-        raise CamrelayError(f"nobody is known as {target.word!r}, and the name cannot be looked up: {why}")
+        raise CamrelayError(
+            f"nobody is known as {target.word!r}, and the name cannot be looked up ({why}): see `camrelay users`,"
+            " or write the address"
+        )
     if target.fact is not None:
         await tell({"fact": target.fact})
         facts = [target.fact]

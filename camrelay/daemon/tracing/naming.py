@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from camrelay.daemon.probes import names
+from camrelay.daemon.tracing.allowed import as_network
 from camrelay.errors import UsageError
 from camrelay.relay.segment import number
 from camrelay.relay.user import State
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from camrelay.trace.facts import Fact
 
 MOST_NAMED = 8  # candidates in an error message
+_DOTTED = re.compile(r"[0-9]+(\.[0-9]+){3}")
 
 
 class Target(NamedTuple):
@@ -37,10 +40,15 @@ class Target(NamedTuple):
 
 
 async def whom(stand: Stand, word: str, dns: names.Lookup = names.SYSTEM) -> Target:
-    """Who is meant. UsageError, with the candidates, if it may be several."""
+    """Who is meant. UsageError, with the candidates, if it may be several, or if it can be nobody."""
     word = word.strip()
     if _is_address(word):
-        return Target(word, word, stand.relay.look.at(word))
+        user = stand.relay.look.at(word)
+        if user is None:
+            _check(stand, word)
+        return Target(word, word, user)
+    if not word or _DOTTED.fullmatch(word):
+        raise UsageError(f"{word!r} is no IPv4 address: write an address, a name of a user or a DNS name")
     found = await _named(stand, word) or await _named(stand, word.replace("@", "/", 1))
     here = [user for user in found if user.state is not State.OFFLINE]
     found = here if here else found
@@ -71,6 +79,17 @@ def _is_address(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _check(stand: Stand, address: str) -> None:
+    """UsageError if no PC can have this address."""
+    for row in stand.relay.snapshot(trio.current_time()).segments:
+        network = as_network(row.name)
+        if network.num_addresses > 2 and address in (str(network[0]), str(network[-1])):
+            what = "broadcast" if address == str(network[-1]) else "network"
+            raise UsageError(
+                f"{address} is the {what} address of {row.name}, no PC's: name a user or a PC there"
+            )
 
 
 def _candidates(users: list[User]) -> str:

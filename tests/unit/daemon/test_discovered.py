@@ -118,13 +118,13 @@ async def test_a_disk_that_stands_still_stops_nobody_else(tmp_path: Path) -> Non
 
     def mend() -> None:
         went_on.append(others.wait(5))
-        os.close(os.open(stuck, os.O_RDONLY))
+        os.close(os.open(stuck, os.O_RDONLY | os.O_NONBLOCK))
 
     async def add() -> None:
         with pytest.raises(StoreError, match="nothing was changed"):  # a pipe is no disk
             await found.add([Host("10.1.5.20")])
 
-    mending = threading.Thread(target=mend)
+    mending = threading.Thread(target=mend, daemon=True)
     mending.start()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(add)

@@ -85,6 +85,12 @@ async def test_several_are_named_as_candidates() -> None:
     assert "logon/host" in str(said.value)
 
 
+@pytest.mark.parametrize("word", ["", "  ", "999.1.1.1", "10.77.1.256", "10.77.1.0", "10.77.1.255"])
+async def test_what_can_be_nobody_is_a_usage_error(word: str) -> None:
+    with pytest.raises(UsageError, match=r"no IPv4 address|address of 10\.77\.1\.0/24, no PC's"):
+        await naming.whom(Bench().stand, word, Dns())
+
+
 async def test_the_result_has_the_names_for_the_texts() -> None:
     bench = Bench(Host(NEAR, "taro"))
     heard(bench, Host(NEAR, "taro"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from camrelay.daemon.tracing import Stand
     from camrelay.relay.outputs import Transmit
+    from camrelay.relay.user import User
 
 HEALTHY = {
     "udp": "passes",
@@ -380,3 +382,7 @@ async def test_whose_segment_it_is_decides_about_nobody_known(tmp_path: Path) ->
         assert whose("10.1.0.99") == ""
         assert whose("10.2.0.99") == branch.id
         assert whose("10.9.0.99") is None
+        swept = cast(
+            "User", SimpleNamespace(home=True, via="")
+        )  # ours by the sweep, of before branch was there
+        assert _relay_of(hq.stand, Target("bob", "10.2.0.99", swept)) == branch.id
