@@ -41,8 +41,9 @@ Make IP Messenger (IPMSG) users on different LAN segments see each other.
 One camrelay in a segment announces the users of the other segments there, under their own addresses; messages
 and files then go from client to client, not through the relay. No setting on any client.
 
-A first look: camrelay demo. First steps on a real box: camrelay config init, camrelay config check,
-systemctl enable --now camrelay.socket camrelay, camrelay status.
+A first look: camrelay demo. First steps on a real box: edit /etc/camrelay/camrelay.toml (make install puts a
+sample there, camrelay config init writes one anywhere), camrelay config check,
+systemctl enable --now camrelay.socket camrelay.service, camrelay status.
 """
 
 EPILOG = (
@@ -113,7 +114,10 @@ def invoke(args: list[str]) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
-        raise UsageError(error.format_message().rstrip(".") + hint) from error
+        said = error.format_message().rstrip(".")
+        if said == "Missing command" and context:
+            said += f": {', '.join(context.command.commands)}"
+        raise UsageError(said + hint) from error
     except typer.Abort:
         return 1
     return result if isinstance(result, int) else 0

@@ -175,13 +175,15 @@ def _print(out: Console, found: dict[str, Any]) -> None:
     for note in found["notes"]:
         out.print(Text.assemble(("note: ", "cyan"), note))
     out.line()
-    made = table("interface", "address", "network", "used", "why")
+    made = table(
+        "interface", "address", "network", "used", "why", whole=("interface", "address", "network", "used")
+    )
     for row in found["interfaces"]:
         used = Text("yes", "green") if row["used"] else Text("no", "dim")
         made.add_row(row["name"], row["address"] or "-", row["network"] or "-", used, row["why"])
     out.print(made)
     out.line()
-    made = table("segment", "kind", "how")
+    made = table("segment", "kind", "how", whole=("segment",))
     for row in found["segments"]:
         made.add_row(row["name"], row["kind"], row["how"])
     out.print(made)

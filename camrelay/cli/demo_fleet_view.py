@@ -197,7 +197,7 @@ def verdict(outcome: FleetOutcome, columns: int) -> RenderableType:
     text = Text.assemble(
         ("Three sites, one relay each, two joins, no setting on any client.\n", "bold"),
         (f"Took {outcome.seconds:.1f} s; nothing is left behind. ", "dim"),
-        ("On real boxes: camrelay peer --help", "dim"),
+        ("On real boxes: docs/operations.md", "dim"),
         justify="center",
     )
     return Constrain(Panel(text, border_style="green"), columns)

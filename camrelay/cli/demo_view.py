@@ -228,7 +228,7 @@ def verdict(outcome: Outcome, columns: int) -> RenderableType:
     text = Text.assemble(
         ("Two floors, one relay, no setting on any client.\n", "bold"),
         (f"Took {outcome.seconds:.1f} s; nothing is left behind. ", "dim"),
-        ("On a real box: camrelay config init", "dim"),
+        ("On a real box: make install (README)", "dim"),
         justify="center",
     )
     return _fit(Panel(text, border_style="green"), columns)

@@ -134,14 +134,13 @@ def _print(found: Openings, lang: Language) -> None:
     from rich.text import Text
 
     from camrelay.cli.openings import NOTES
-    from camrelay.cli.show import console, table
+    from camrelay.cli.show import console, listing
     from camrelay.cli.wrapping import wrap
 
     out = console()
-    made = table(*COLUMNS[lang])
-    for rule in found.rules:
-        made.add_row(*_cells(rule, "\n", lang))
-    out.print(made)
+    rows = [_cells(rule, "\n", lang) for rule in found.rules]
+    pairs = ((0,), (1,), (2,), (4, 3), (5,))
+    out.print(listing(out, COLUMNS[lang], rows, pairs, whole=COLUMNS[lang][1:]))
     out.line()
     for number, note in enumerate(NOTES[lang], 1):
         head = f"{number}. "

@@ -24,7 +24,7 @@ def print_fleet(out: Console, fleet: Row) -> None:
     from camrelay.cli.show import clean
 
     if fleet["peers"]:
-        out.print(peers_table(fleet["peers"]))
+        out.print(peers_table(out, fleet["peers"]))
         out.line()
         linked = sum(row["state"] == "linked" for row in fleet["peers"])
         count = len(fleet["peers"])
@@ -65,17 +65,17 @@ def notes(fleet: Row) -> list[str]:
     return found
 
 
-def peers_table(rows: list[Row]) -> Table:
+def peers_table(out: Console, rows: list[Row]) -> Table:
     """A line for each other relay."""
     from rich.text import Text
 
-    from camrelay.cli.show import age, clean, table
+    from camrelay.cli.show import age, clean, listing
 
-    numbers = ("since", "rtt", "users", "sent", "received")
-    made = table(
+    heads = (
         "relay", "state", "since", "rtt", "users", "in step", "sent", "received", "links lost", "address",
-        right=numbers,
     )  # fmt: skip
+    pairs = ((0, 9), (1, 5, 8), (2, 3, 4), (6, 7))
+    cells: list[list[str | Text]] = []
     for row in rows:
         state = Text(row["state"], STYLES.get(row["state"], ""))
         if row["why"]:
@@ -84,26 +84,29 @@ def peers_table(rows: list[Row]) -> Table:
         if row["owed"]:
             step += f", {row['owed']} parts to go"
         lost = ", ".join(f"{count} {cause}" for cause, count in sorted(row["drops"].items()))
-        made.add_row(
-            clean(row["name"]),
-            state,
-            age(row["since"]),
-            "-" if row["rtt"] is None else f"{row['rtt'] * 1000:.1f} ms",
-            f"{row['users']:,}",
-            step,
-            size(row["sent"]),
-            size(row["received"]),
-            clean(lost) or "-",
-            clean(row["address"] or ", ".join(row["addresses"])),
+        cells.append(
+            [
+                clean(row["name"]),
+                state,
+                age(row["since"]),
+                "-" if row["rtt"] is None else f"{row['rtt'] * 1000:.1f} ms",
+                f"{row['users']:,}",
+                step,
+                size(row["sent"]),
+                size(row["received"]),
+                clean(lost) or "-",
+                clean(row["address"] or ", ".join(row["addresses"])),
+            ]
         )
-    return made
+    numbers = ("since", "rtt", "users", "sent", "received")
+    return listing(out, heads, cells, pairs, right=numbers, whole=("relay", "address"))
 
 
 def print_keys(out: Console, fleet: Row) -> None:
     """Names, ids and keys in words, to compare with another screen."""
     from camrelay.cli.show import clean, table
 
-    made = table("relay", "id", "key in words")
+    made = table("relay", "id", "key in words", whole=("relay", "id"))
     if fleet["id"]:
         made.add_row(f"{clean(fleet['name'])} (this one)", fleet["id"][:16], fleet["words"])
     for row in fleet["peers"]:

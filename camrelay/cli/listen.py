@@ -83,13 +83,14 @@ def listen(
       1  none was, or the port is taken (by an IPMSG program of this PC?)
       2  wrong usage
     """
-    from camrelay.cli.show import print_json
+    from camrelay.cli.show import console, print_json
+    from camrelay.cli.wrapping import wrap
     from camrelay.daemon.doctor.box import Box
     from camrelay.daemon.doctor.listening import Relays, open_socket
     from camrelay.daemon.doctor.listening import listen as hear
 
     spoken = language(lang)
-    found = Relays()
+    found, width = Relays(), console().width
     with open_socket(Box(), port) as sock:
         if not as_json:
             said = WORDS[spoken]
@@ -98,13 +99,15 @@ def listen(
         try:
             for heard in hear(sock, seconds):
                 found.take(heard)
-                print_json(_plain(heard), lines=True) if as_json else print(_line(heard, spoken), flush=True)
+                print_json(_plain(heard), lines=True) if as_json else print(
+                    _line(heard, spoken, width), flush=True
+                )
         except KeyboardInterrupt:
             pass
     if as_json:
         print_json(summary(found), lines=True)
     else:
-        print("\n".join(conclusion(found, spoken)))
+        print("\n".join(wrap(line, width) for line in conclusion(found, spoken)))
     return 0 if found.relays or found.announcements or found.questions else 1
 
 
@@ -122,9 +125,10 @@ def summary(found: Relays) -> dict[str, Any]:
     }
 
 
-def _line(heard: Heard, lang: Language) -> str:
-    """One line, the source in front."""
+def _line(heard: Heard, lang: Language, width: int) -> str:
+    """Time and source, then in the rest of ``width`` columns what was heard."""
     from camrelay.cli.show import clean
+    from camrelay.cli.wrapping import wrap
 
     said = WORDS[lang]
     if heard.what == "relay":
@@ -135,7 +139,8 @@ def _line(heard: Heard, lang: Language) -> str:
         answered = said["answered" if heard.answered else "unanswered"]
         name = "own" if heard.source == heard.relay else "foreign"
         text = said[name].format(relay=heard.relay, answered=answered)
-    return f"{heard.at:8.3f}  {heard.source:<15}  {text}"
+    head = f"{heard.at:8.3f}  {heard.source:<15}  "
+    return head + wrap(text, width, len(head), len(head))
 
 
 def conclusion(found: Relays, lang: Language) -> list[str]:

@@ -97,6 +97,7 @@ class Openings(NamedTuple):
         """As JSON: stable names; what is for people is in ``lang``."""
         rules = [
             {
+                "id": rule.purpose,
                 "purpose": PURPOSES[lang][rule.purpose],
                 "from": list(rule.source),
                 "to": list(rule.destination),

@@ -23,7 +23,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON for scripts inste
 
 
 class Language(StrEnum):
-    """What traces are told in."""
+    """What is said in."""
 
     EN = "en"
     JA = "ja"

@@ -52,7 +52,7 @@ WORDS = {
         "plain": "Names and addresses are as they are. `camrelay report --anonymous` replaces them.",
         "anonymous": "Names and networks are replaced, each always by the same word; what they were is kept nowhere."
         " The last number of each address is left. Look through it before you give it away all the same.",
-        "written": "written",
+        "written": "written ({kib} KiB)",
     },
     "ja": {
         "head": "camrelay の不具合報告用ファイルです。内容:",
@@ -62,7 +62,7 @@ WORDS = {
         "plain": "名前とアドレスはそのままです。置き換えるには camrelay report --anonymous を使ってください。",
         "anonymous": "名前とネットワークは、それぞれ常に同じ語に置き換えてあり、元の値はどこにも保存されません。"
         "アドレスの最後の数字は残ります。渡す前に内容を確認してください。",
-        "written": "作成しました",
+        "written": "作成しました({kib} KiB)",
     },
 }
 
@@ -117,7 +117,7 @@ def report(
         )
     else:
         print("\n".join(listing(found, language, anonymous)))
-        print(f"\n{path}: {WORDS[language]['written']} ({(size + 1023) // 1024} KiB)")
+        print(f"\n{path}: {WORDS[language]['written'].format(kib=(size + 1023) // 1024)}")
     return 0
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from rich.console import Console
     from rich.table import Table
 
     from camrelay.trace.words import Language
@@ -132,7 +133,7 @@ def _search(config: Path | None, wanted: dict[str, Any], as_json: bool, lang: La
         return 0 if hits else 1
     out = console()
     if hits:
-        out.print(_table(hits, lang))
+        out.print(_table(out, hits, lang))
         out.line()
     by = said["by"].format(by=clean(found["by"])) if found["by"] else ""
     out.print(said["done"].format(asked=found["asked"], by=by, seconds=found["seconds"], answered=len(hits)))
@@ -141,15 +142,17 @@ def _search(config: Path | None, wanted: dict[str, Any], as_json: bool, lang: La
     return 0 if hits else 1
 
 
-def _table(hits: list[dict[str, Any]], lang: Language) -> Table:
-    from camrelay.cli.show import clean, table
+def _table(out: Console, hits: list[dict[str, Any]], lang: Language) -> Table:
+    from camrelay.cli.show import clean, listing
 
-    made = table(*HEADS[lang], right=("ms",))
-    for hit in hits:
+    def cells(hit: dict[str, Any]) -> list[str]:
         names = (clean(hit[name]) for name in ("nick", "group", "logon", "host", "kind", "version"))
-        known = WORDS[lang]["yes" if hit["known"] else "no"]
-        made.add_row(hit["address"], *names, f"{hit['ms']:.0f}", known)
-    return made
+        return [hit["address"], *names, f"{hit['ms']:.0f}", WORDS[lang]["yes" if hit["known"] else "no"]]
+
+    heads = HEADS[lang]
+    whole = (heads[0], heads[5], heads[8])  # address, kind, known
+    pairs = ((0, 5), (1, 2), (3, 4), (6,), (7, 8))
+    return listing(out, heads, map(cells, hits), pairs, right=("ms",), whole=whole)
 
 
 def _follow(stream: Iterator[tuple[str, Any]], lang: Language) -> dict[str, Any]:
@@ -189,7 +192,7 @@ def _list(config: Path | None, as_json: bool, lang: Language) -> int:
     if not kept["hosts"]:
         print(WORDS[lang]["none"])
         return 1
-    made = table(*KEPT[lang])
+    made = table(*KEPT[lang], whole=(KEPT[lang][0], *KEPT[lang][2:]))  # but the nick
     for host in kept["hosts"]:
         made.add_row(*(clean(host[name]) for name in KEPT["en"]))
     console().print(made)

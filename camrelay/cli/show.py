@@ -13,10 +13,11 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 PIPED_WIDTH = 4000  # columns: no table of ours is wider, and rich pads nothing that does not expand
 
@@ -31,16 +32,45 @@ def console(*, stderr: bool = False) -> Console:
     return found
 
 
-def table(*columns: str, right: Iterable[str] = ()) -> Table:
-    """An empty table in the house's style; columns named in ``right`` are numbers."""
-    from rich import box
-    from rich.table import Table
+def table(*columns: str, right: Collection[str] = (), whole: Collection[str] = ()) -> Table:
+    """An empty table in the house's style; columns named in ``right`` are numbers.
 
-    made = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
+    Numbers, and columns named in ``whole`` (addresses, names of relays, times), are not folded: the others give way.
+    """
+    from camrelay.cli.tables import HouseTable
+
+    return HouseTable(*columns, right=right, whole=whole)
+
+
+def listing(
+    out: Console,
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    pairs: Sequence[Sequence[int]],
+    right: Collection[str] = (),
+    whole: Collection[str] = (),
+) -> Table:
+    """A table with a line for each row, or, where that has no room, several: then the columns of a pair share one."""
+    from rich.text import Text
+
+    rows = list(rows)
+    made = table(*heads, right=right, whole=whole)
+    for row in rows:
+        made.add_row(*row)
+    if fits(out, made):
+        return made
+
+    def shared(names: Collection[str]) -> list[str]:
+        return ["\n".join(heads[n] for n in pair) for pair in pairs if all(heads[n] in names for n in pair)]
+
+    made = table(
+        *("\n".join(heads[n] for n in pair) for pair in pairs),
+        right=shared(right),
+        whole=shared([*whole, *right]),
     )
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        texts = [cell if isinstance(cell, Text) else Text(cell) for cell in row]
+        made.add_row(*(Text("\n").join(texts[n] for n in pair) for pair in pairs))
     return made
 
 

@@ -109,7 +109,9 @@ def _print(out: Console, found: dict[str, Any]) -> None:
 def _segments(out: Console, rows: list[dict[str, Any]]) -> None:
     from camrelay.cli.show import age, table
 
-    made = table("segment", "reached by", "online", "offline", "swept", right=("online", "offline"))
+    made = table(
+        "segment", "reached by", "online", "offline", "swept", right=("online", "offline"), whole=("segment",)
+    )
     for row in rows:
         swept = "-"
         if row["addresses"] and not row["served_by"]:
@@ -132,7 +134,15 @@ def _way(row: dict[str, Any]) -> str:
 def _master(out: Console, rows: list[dict[str, Any]]) -> None:
     from camrelay.cli.show import age, clean, table
 
-    made = table("polls from", "users", "agents", "reported", "last report", right=("users", "reported"))
+    made = table(
+        "polls from",
+        "users",
+        "agents",
+        "reported",
+        "last report",
+        right=("users", "reported"),
+        whole=("polls from", "last report"),
+    )
     for row in rows:
         agents = [f"{agent['address']}{' (asks)' if agent['asks'] else ''}" for agent in row["agents"]]
         last = "none" if row["answered"] is None else f"{age(row['answered'])} ago"
@@ -147,7 +157,7 @@ def _fleet(out: Console, fleet: dict[str, Any]) -> None:
 
     if fleet["peers"]:
         out.line()
-        out.print(peers_table(fleet["peers"]))
+        out.print(peers_table(out, fleet["peers"]))
     for line in notes({**fleet, "problem": "", "removed_by": ""}):  # those two are warnings
         out.print(clean(line))
 

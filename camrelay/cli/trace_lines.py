@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from camrelay.cli.pcapng import Packet
-from camrelay.cli.show import clean, console, print_json, table
+from camrelay.cli.show import clean, console, fits, listing, print_json
+from camrelay.cli.wrapping import Prose
 from camrelay.ipmsg.command import PORT
 from camrelay.ipmsg.discreet import command_of
 from camrelay.ipmsg.summary import command_name, message_text, summary
@@ -150,27 +151,31 @@ class Screen:
         if not self.packets:
             self._out.print(words["nothing"])
             return
-        made = table(
-            *(words[key] for key in ("user", "address", "segment", "from", "to", "for")),
-            right=(words["from"], words["to"], words["for"]),
-        )
-        for row in rows[:MOST_ROWS]:
-            made.add_row(*map(clean, self._cells(row)))
+        heads = [words[key] for key in ("user", "address", "segment", "from", "to", "for")]
+        pairs = ((0, 1, 2), (3,), (4,), (5,))
+        for cell in (words["cell"], words["cell"].replace(" (", "\n(")):
+            cells = [
+                [clean(text) for text in self._names(row)] + counts(row, cell) for row in rows[:MOST_ROWS]
+            ]
+            made = listing(self._out, heads, cells, pairs, right=heads[3:], whole=heads[1:3])
+            if fits(self._out, made):
+                break
         self._out.line()
         self._out.print(made)
         if len(rows) > MOST_ROWS:
             self._out.print(words["more"].format(len(rows) - MOST_ROWS))
-        self._out.print(words["total"].format(**totals))
+        self._out.print(Prose(words["total"].format(**totals)))
         if totals["lost"] or totals["skipped"]:
-            self._out.print(words["incomplete"].format(**totals))
+            self._out.print(Prose(words["incomplete"].format(**totals)))
 
-    def _cells(self, row: dict[str, Any]) -> Iterator[str]:
-        yield row["user"]
-        yield row["address"] or self._words["others"]
-        yield row["segment"]
-        for place in ("from", "to", "as"):
-            packets, size = row[f"{place}_packets"], row[f"{place}_bytes"]
-            yield self._words["cell"].format(packets, size) if packets else ""
+    def _names(self, row: dict[str, Any]) -> tuple[str, str, str]:
+        return row["user"], row["address"] or self._words["others"], row["segment"]
+
+
+def counts(row: dict[str, Any], form: str) -> list[str]:
+    """Packets and bytes from a user, to it and in its name, as ``form`` words them; "" for none."""
+    pairs = ((row[f"{place}_packets"], row[f"{place}_bytes"]) for place in ("from", "to", "as"))
+    return [form.format(packets, size) if packets else "" for packets, size in pairs]
 
 
 def packet_of(line: dict[str, Any]) -> Packet:

@@ -115,6 +115,7 @@ def _show(about: str, stream: Iterable[tuple[str, Any]], chosen: Language | None
 
     from camrelay.cli import trace_view as view
     from camrelay.cli.show import clean, console, print_json
+    from camrelay.cli.wrapping import Prose
 
     lang = view.language(chosen)
     result, facts = view.follow(stream, lang, quiet=as_json, transient=True)
@@ -132,7 +133,7 @@ def _show(about: str, stream: Iterable[tuple[str, Any]], chosen: Language | None
     view.print_verdicts(out, findings, lang)
     for line in _notes(rows, subject, lang):
         out.line()
-        out.print(Text(clean(line), "dim"))
+        out.print(Prose(Text(clean(line), "dim")))
     return view.exit_code(findings)
 
 
@@ -174,7 +175,7 @@ def _table(rows: Iterable[Mapping[str, Any]], lang: Words, out: Console) -> Tabl
     from camrelay.cli.show import clean, table
 
     marks = view._marks(out)
-    made = table(*COLUMNS[lang], right=(COLUMNS[lang][-1],))
+    made = table(*COLUMNS[lang], right=(COLUMNS[lang][-1],), whole=COLUMNS[lang][:2])
     before = ("", "")
     for row in rows:
         ends = (row["from"], row["to"])

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from rich.table import Table
     from rich.text import Text
 
     from camrelay.cli.seen import View
@@ -178,35 +177,17 @@ def _sort_key(sort: Sort) -> Callable[[Row], tuple[Any, ...]]:
 
 
 def _print(rows: list[Row], more: str) -> None:
-    from camrelay.cli.show import console, fits
+    from camrelay.cli.show import console, listing
 
     out = console()
     if rows:
-        wide = _table(rows, stacked=False)
-        out.print(wide if fits(out, wide) else _table(rows, stacked=True))
+        heads = ("nick", "group", "logon", "host", "address", "segment", "state", "kind", "last seen")
+        pairs = ((0, 1), (2, 3), (4, 5), (6, 7), (8,))
+        whole = ("address", "segment")
+        out.print(listing(out, heads, map(_cells, rows), pairs, right=("last seen",), whole=whole))
         out.line()
     online = sum(row["state"] == "online" for row in rows)
     out.print(f"{len(rows)} {'user' if len(rows) == 1 else 'users'}, {online} online{more}")
-
-
-def _table(rows: list[Row], *, stacked: bool) -> Table:
-    """A line for each user; ``stacked``: two, for narrow terminals."""
-    from rich.text import Text
-
-    from camrelay.cli.show import table
-
-    heads = ["nick", "group", "logon", "host", "address", "segment", "state", "kind"]
-    lines = [_cells(row) for row in rows]
-    if stacked:
-        heads = ["\n".join(pair) for pair in zip(heads[::2], heads[1::2], strict=True)]
-        lines = [
-            [*(Text("\n").join(p) for p in zip(cells[:-1:2], cells[1:-1:2], strict=True)), cells[-1]]
-            for cells in lines
-        ]
-    made = table(*heads, "last seen", right=("last seen",))
-    for cells in lines:
-        made.add_row(*cells)
-    return made
 
 
 def _cells(row: Row) -> list[Text]:

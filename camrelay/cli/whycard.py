@@ -57,14 +57,14 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "silent": "{unanswered} of 4 questions unanswered; given up in {gone}, forgotten in {forgotten}",
         "gone": "forgotten in {forgotten}", "looked": "asked again in {asked}",
         "by-peer": "relay {via} decides", "by-peer-away": "relay {via} is away: gone in {gone}",
-        "waiting": "asked just now: {waiting}", "listed": "was given its whole list {listed} ago",
+        "waiting": "asked, no answer yet: {waiting}", "listed": "was given its whole list {listed} ago",
         "charset": "{charset}, {sure}", "sure.proven": "proven by its own datagram", "sure.guessed": "guessed",
         "sure.marked": "and a second time in UTF-8, which counts", "raw": "{name} as sent: {hex}",
         "likelier": "likelier {charset}: {names}", "twin": "the same name is live at {twin}, too",
         "rival": "a relay heard it at {rival}; {address} is being asked",
         "candidate": "heard at {candidate}; {address} is being asked",
         "s.logon": "same logon", "s.host": "same PC", "s.address": "same address", "nick": "and nick",
-        "ago": "{age} ago", "more": "and {more} more (all in --json)",
+        "ago": "{age} ago", "comma": ", ", "more": "and {more} more (all in --json)",
         "e.joined": "joined at {address}", "e.changed": "changed: now {detail}",
         "e.moved": "moved from {detail} to {address}", "e.left": "left {address} ({detail})",
         "e.replaced": "somebody else spoke from {address}", "e.twin": "heard at {detail}, too",
@@ -103,14 +103,14 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "gone": "{forgotten}後に登録を削除", "looked": "{asked}後に再確認",
         "by-peer": "中継サーバー {via} の判断による",
         "by-peer-away": "中継サーバー {via} はリンク切れ: {gone}後にオフライン扱い",
-        "waiting": "問い合わせ中: {waiting}", "listed": "本人への一覧全体の送信は {listed}前",
+        "waiting": "問い合わせ済み・未応答: {waiting}", "listed": "本人への一覧全体の送信は {listed}前",
         "charset": "{charset}、{sure}", "sure.proven": "パケット自体により確定", "sure.guessed": "推定",
         "sure.marked": "UTF-8 でも併記(こちらを使用)", "raw": "{name} の元データ: {hex}",
         "likelier": "{charset} の可能性大: {names}", "twin": "同じ名前のユーザーが {twin} でもオンライン",
         "rival": "ほかの中継サーバーが {rival} から受信。{address} に存在確認中",
         "candidate": "{candidate} から受信。{address} に存在確認中",
         "s.logon": "同じログオン名", "s.host": "同じ PC", "s.address": "同じアドレス", "nick": "ニックネームも同じ",
-        "ago": "{age}前", "more": "ほか {more} 件(--json ですべて表示)",
+        "ago": "{age}前", "comma": "、", "more": "ほか {more} 件(--json ですべて表示)",
         "e.joined": "{address} で参加", "e.changed": "変更: 現在 {detail}",
         "e.moved": "{detail} から {address} へ移動", "e.left": "{address} から離脱({detail})",
         "e.replaced": "{address} から別のユーザーが発信", "e.twin": "{detail} からも受信",
@@ -150,6 +150,7 @@ def print_card(out: Console, one: Row, lang: str) -> None:
     from rich.text import Text
 
     from camrelay.cli.show import clean
+    from camrelay.cli.wrapping import Prose
 
     row, said = one["row"], WORDS[lang]
     styles = {"online": "green", "unverified": "yellow", "offline": "dim"}
@@ -159,7 +160,7 @@ def print_card(out: Console, one: Row, lang: str) -> None:
     )
     title.append(said[row["state"]], styles.get(row["state"], ""))
     title.append(f"  {clean(row['version'] or row['kind'])}")
-    out.print(title)
+    out.print(Prose(title))
     sections = {
         "known": _known(row, said, lang), "owner": _owner(row, said), "told": _told(row, said),
         "names": _names(row, said), "life": _life(row, said, lang), "alike": _alike(row, said, lang),
@@ -169,10 +170,10 @@ def print_card(out: Console, one: Row, lang: str) -> None:
 
     made = Table.grid(padding=(0, 2, 0, 0))
     made.add_column(no_wrap=True)
-    made.add_column(overflow="fold")
+    made.add_column()
     for name, lines in sections.items():
         for number, line in enumerate(_some(list(lines), said)):
-            made.add_row(Text("" if number else said[name], "bold"), Text(clean(line)))
+            made.add_row(Text("" if number else said[name], "bold"), Prose(clean(line)))
     out.print(made)
 
 
@@ -260,7 +261,7 @@ def _alike(row: Row, said: dict[str, str], lang: str) -> Iterator[str]:
         nick = " " + said["nick"] if one["same_nick"] else ""
         who = f"{one['logon']}/{one['host']} {one['address']}"
         ago = said["ago"].format(age=age(one["heard"], lang))
-        yield f"{said['s.' + one['same']]}{nick}: {who}, {said[one['state']]}, {ago}"
+        yield f"{said['s.' + one['same']]}{nick}: " + said["comma"].join((who, said[one["state"]], ago))
     if row["more_alike"]:
         yield said["more"].format(more=row["more_alike"])
 

@@ -78,7 +78,16 @@ def test_the_letter_to_a_japanese_network_team_is_in_japanese():
 def test_json_has_stable_names():
     found = TWO.document()
     assert set(found) == {"local", "remote", "relays", "rules", "notes"}
-    assert set(found["rules"][0]) == {"purpose", "from", "to", "protocol", "source_port", "port", "both_ways"}
+    assert set(found["rules"][0]) == {
+        "id",
+        "purpose",
+        "from",
+        "to",
+        "protocol",
+        "source_port",
+        "port",
+        "both_ways",
+    }
 
 
 def test_nothing_to_open_is_a_finding(run, tmp_path):

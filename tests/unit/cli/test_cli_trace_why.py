@@ -85,7 +85,7 @@ def test_the_card_says_where_from_whose_to_whom_and_how_long(asks, daemon):
         "relay shop: not: hidden by sharing rule 3",
         "likelier gb18030: wang PC-01 王伟 g",
         "asked in 2 min, given up in 2 min, forgotten in 7 d",
-        "asked just now: BR_ENTRY",
+        "asked, no answer yet: BR_ENTRY",
         "same logon: wang/OLD 10.1.0.9, gone, 25 h ago",
         "30 s ago: moved from 10.1.0.6 to 10.1.0.5",
     ):

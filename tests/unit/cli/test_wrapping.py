@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 from hypothesis import given
@@ -11,6 +12,7 @@ from rich.cells import cell_len
 from camrelay.cli.wrapping import NOT_FIRST, NOT_LAST, wrap
 
 JAPANESE = "「受信の規則」→「スコープ」タブに、ほかのセグメントを追加してください(管理者として)。"
+CLASP = re.escape(NOT_FIRST + NOT_LAST)
 TEXT = st.text(st.sampled_from("ab 、。「」あっー漢字(.)"), max_size=80)
 
 
@@ -30,6 +32,17 @@ def test_english_words_in_japanese_stay_whole():
     assert wrap("途中のルーターは UDP 2425 を通します", 18) == "途中のルーターは\nUDP 2425 を通しま\nす"
 
 
+def test_a_number_and_its_unit_stay_together():
+    assert wrap("asked again in 100 s", 18) == "asked again in\n100 s"
+    assert wrap("最後の受信は 9 秒前", 15) == "最後の受信は\n9 秒前"
+    assert wrap("ask 100 servers", 9) == "ask 100\nservers"
+
+
+def test_spaces_in_names_stay_as_they_are():
+    name = "山田\u3000太郎  営業"
+    assert wrap(name, 40) == name
+
+
 def test_a_word_wider_than_the_line_sticks_out_alone():
     assert wrap("see https://example.org/page now", 10) == "see\nhttps://example.org/page\nnow"
 
@@ -42,7 +55,8 @@ def test_nothing_is_lost_and_no_line_begins_or_ends_as_none_may(text, width, fir
         assert line.startswith(" " * indent)
         begins = line.strip()[0]
         assert begins not in NOT_FIRST or f" {begins}" in text  # a space may be followed by anything
-        assert before[-1] not in NOT_LAST or f"{before[-1]} " in text
+        ends = before[-1]  # a space may follow anything; "(「)" has no place to be broken at
+        assert ends not in NOT_LAST or f"{ends} " in text or re.search(f"[{CLASP}][{CLASP}]", text)
 
 
 @given(st.text(st.sampled_from("あ漢字ン "), max_size=80), st.integers(12, 40))
