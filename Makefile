@@ -22,7 +22,7 @@ BUILD := PIP_CONSTRAINT=$(CURDIR)/requirements-build.lock PIP_BUILD_CONSTRAINT=$
 $(VENV)/run.stamp: requirements.lock requirements-build.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'camrelay needs Python 3.11 or later (PYTHON=/path/to/python3.11 make ...)'; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo 'python3-venv is missing: apt install python3-venv'; exit 1; }
-	@echo 'setting up $(VENV) (once) ...'
+	@echo 'setting up $(VENV): once, pip fetches some packages, about half a minute ...'
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(BUILD) $(PIP) install --no-deps --editable .
 	@touch $@
@@ -74,10 +74,11 @@ lock: $(VENV)/run.stamp  ## upgrade the locked versions to the newest
 packages:
 	@tests/packages.sh
 
-install:  ## install for good: $(PREFIX), /etc/camrelay, systemd units (as root)
+install:  ## install for good: /opt/camrelay, /etc/camrelay, systemd units (as root)
 	$(PYTHON) -m venv $(DESTDIR)$(PREFIX)
 	$(DESTDIR)$(PREFIX)/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements.lock
 	$(BUILD) $(DESTDIR)$(PREFIX)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps .
+	$(if $(DESTDIR),find $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/pyvenv.cfg -type f -exec sed -i 's|$(DESTDIR)$(PREFIX)|$(PREFIX)|g' {} +)
 	install -d $(ETC) $(UNITS) $(DESTDIR)$(PREFIX)/doc $(DESTDIR)/usr/local/bin $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)/usr/lib/tmpfiles.d $(DESTDIR)/usr/lib/sysctl.d
 	test -e $(ETC)/camrelay.toml || install -m 0644 etc/camrelay.toml $(ETC)/camrelay.toml
 	install -m 0644 systemd/camrelay.socket $(UNITS)/
@@ -90,7 +91,7 @@ install:  ## install for good: $(PREFIX), /etc/camrelay, systemd units (as root)
 	@if [ -z '$(DESTDIR)' ] && [ -d /run/systemd/system ]; then \
 		systemd-sysusers camrelay.conf; systemd-tmpfiles --create camrelay.conf; \
 		sysctl --quiet --load /usr/lib/sysctl.d/60-camrelay.conf; systemctl daemon-reload; fi
-	@echo 'installed. Next: edit $(ETC)/camrelay.toml, then: camrelay config check && systemctl enable --now camrelay.socket camrelay.service'
+	@$(if $(DESTDIR),,echo 'installed. Next: edit $(ETC)/camrelay.toml, then: camrelay config check && systemctl enable --now camrelay.socket camrelay.service')
 
 uninstall:  ## remove what install put there; configuration and roster stay unless PURGE=1
 	-@if [ -z '$(DESTDIR)' ] && [ -d /run/systemd/system ]; then systemctl disable --now camrelay.service camrelay.socket; fi
