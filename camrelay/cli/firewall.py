@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,9 +40,9 @@ def firewall(
 ) -> int:
     """List what must be open between the segments: purpose, from, to, protocol, port.
 
-    Made from the configuration and this machine's interfaces; the daemon need not run. Messages and files go
-    from client to client, so the rules are between every two segments. nft is for a Linux router between
-    them. netsh is for Windows PCs whose firewall rule for IP Messenger knows only LocalSubnet.
+    Made from the configuration, this machine's interfaces and, if the daemon runs, the segments of the other relays
+    of its fleet. Messages and files go from client to client, so the rules are between every two segments. nft is for a
+    Linux router between them. netsh is for Windows PCs whose firewall rule for IP Messenger knows only LocalSubnet.
 
     \b
     Examples:
@@ -89,7 +90,22 @@ def _found(config: Path | None) -> Openings:
     loaded = load(config)
     mine = interfaces.usable(loaded.relay.interfaces, loaded.also())
     networks = [network for one in mine for network in (one.network, *one.also)]
-    return openings(networks, [one.address for one in mine], loaded.remote.segments)
+    return openings(networks, [one.address for one in mine], loaded.remote.segments, _told(config))
+
+
+def _told(config: Path | None) -> list[str]:
+    """Segments that other relays of the fleet are in, if the daemon runs and says so."""
+    from camrelay.cli.asking import result
+    from camrelay.errors import ControlError, NotRunning
+
+    try:
+        rows = result(config, {"do": "status"})["relay"]["segments"]
+    except NotRunning:
+        return []
+    except ControlError as error:
+        print(f"camrelay: {error}; segments of other relays are left out", file=sys.stderr)
+        return []
+    return [row["name"] for row in rows if row["kind"] == "remote" and not row["addresses"]]
 
 
 def _cells(rule: Rule, between: str, lang: Language) -> tuple[str, ...]:

@@ -118,20 +118,24 @@ class Openings(NamedTuple):
 
 
 def network(segment: str) -> str:
-    """A segment of the configuration as a network: "192.168.1.*" is "192.168.1.0/24", an address its /32."""
-    return str(IPv4Network(segment.replace(".*", ".0/24")))
+    """A segment as a network: "192.168.1.*" is "192.168.1.0/24", an address its /32."""
+    return str(IPv4Network(segment.replace(".*", ".0/24"), strict=False))
 
 
-def openings(local: Sequence[str], relays: Sequence[str], remote: Sequence[str]) -> Openings:
-    """The rules for own networks, own addresses and remote segments (own ones among them are skipped)."""
+def openings(
+    local: Sequence[str], relays: Sequence[str], remote: Sequence[str], fleet: Sequence[str] = ()
+) -> Openings:
+    """The rules for own networks, own addresses, remote segments and those of other relays (own ones are skipped)."""
     own = [IPv4Network(text) for text in local]
-    far = [
-        text for text in map(network, remote) if not any(IPv4Network(text).subnet_of(mine) for mine in own)
-    ]
-    here, there = _sorted(local), _sorted(far)
+
+    def beyond(segments: Sequence[str]) -> tuple[str, ...]:
+        far = map(network, segments)
+        return _sorted([text for text in far if not any(IPv4Network(text).subnet_of(mine) for mine in own)])
+
+    here, there, swept = _sorted(local), beyond([*remote, *fleet]), beyond(remote)
     rules = _between((*here, *there))
-    if there and relays:
-        rules.append(Rule(SWEEP, tuple(relays), there, "udp", str(PORT), PORT, True))
+    if swept and relays:
+        rules.append(Rule(SWEEP, tuple(relays), swept, "udp", str(PORT), PORT, True))
     return Openings(here, there, tuple(relays), tuple(rules))
 
 

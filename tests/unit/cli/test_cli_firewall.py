@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
+import pytest
+from conftest import STATUS
+
 from camrelay.cli.firewall import _markdown
-from camrelay.cli.openings import MOST_PAIRED, NOTES, netsh, nft, openings
+from camrelay.cli.openings import MOST_PAIRED, NOTES, SWEEP, netsh, nft, openings
 from camrelay.trace.words import LANGUAGES
 
 TWO = openings(["192.168.1.0/24"], ["192.168.1.2"], ["192.168.1.*", "192.168.2.*"])
@@ -88,6 +92,40 @@ def test_json_has_stable_names():
         "port",
         "both_ways",
     }
+
+
+def test_segments_of_other_relays_need_the_same_between_clients_and_no_sweep():
+    found = openings(
+        ["192.168.1.0/24"], ["192.168.1.2"], ["192.168.2.*"], ["192.168.3.7/24", "192.168.1.0/24"]
+    )
+    assert found.remote == ("192.168.2.0/24", "192.168.3.0/24")
+    assert [rule.destination for rule in found.rules if rule.purpose == SWEEP] == [("192.168.2.0/24",)]
+    assert "192.168.3.0/24" in netsh(found)
+
+
+@pytest.fixture
+def two_remote(daemon):
+    """A configuration with two remote segments, of a daemon that runs."""
+    with daemon.config.open("a") as file:
+        file.write('\n[remote]\nsegments = ["10.9.1.*", "10.9.2.*"]\n')
+    return daemon
+
+
+def test_segments_of_other_relays_are_asked_of_the_daemon(run, two_remote):
+    daemon = two_remote
+    asked = json.loads(run("firewall", "--json", "--config", daemon.config).out)
+    assert "10.9.8.0/24" not in asked["remote"]
+    told = STATUS["relay"]["segments"][0] | {"name": "10.9.8.0/24", "kind": "remote"}
+    daemon.answers("status", STATUS | {"relay": STATUS["relay"] | {"segments": [told]}})
+    asked = json.loads(run("firewall", "--json", "--config", daemon.config).out)
+    assert "10.9.8.0/24" in asked["remote"]
+
+
+def test_a_daemon_that_refuses_is_said_and_the_rest_is_printed(run, two_remote):
+    daemon = two_remote
+    daemon.lines["status"] = [{"v": 1, "ok": False, "error": "busy"}]
+    page = run("firewall", "--json", "--config", daemon.config)
+    assert (page.code, page.err) == (0, "camrelay: busy; segments of other relays are left out\n")
 
 
 def test_nothing_to_open_is_a_finding(run, tmp_path):
