@@ -5,6 +5,7 @@ No relay is told of any remote segment: all that crosses comes from the other re
 
 from __future__ import annotations
 
+import json
 import stat
 from functools import partial
 from typing import TYPE_CHECKING
@@ -38,6 +39,11 @@ def test_three_joins_make_a_fleet_of_four(fleet: Fleet, measure: Measure) -> Non
         assert host in fleet.joined[name], "who has joined is told whom"
     listed = fleet["r3"].command_line("peer", "list")  # exit code 0: all are linked
     assert all(name in listed for name in RELAYS)
+
+
+def test_firewall_rules_name_the_segments_of_the_other_sites(fleet: Fleet) -> None:
+    printed = json.loads(fleet["r2"].command_line("firewall", "--json"))
+    assert {"10.78.1.0/24", "10.78.3.0/24"} <= set(printed["remote"])
 
 
 def test_join_rename_and_exit_travel_to_other_sites(fleet: Fleet, measure: Measure) -> None:

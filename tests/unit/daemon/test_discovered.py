@@ -118,7 +118,7 @@ async def test_a_disk_that_stands_still_stops_nobody_else(tmp_path: Path) -> Non
 
     def mend() -> None:
         went_on.append(others.wait(5))
-        os.close(os.open(stuck, os.O_RDONLY | os.O_NONBLOCK))
+        os.close(os.open(stuck, os.O_RDONLY))  # each side waits for the other to open it
 
     async def add() -> None:
         with pytest.raises(StoreError, match="nothing was changed"):  # a pipe is no disk
@@ -130,8 +130,8 @@ async def test_a_disk_that_stands_still_stops_nobody_else(tmp_path: Path) -> Non
         nursery.start_soon(add)
         await trio.testing.wait_all_tasks_blocked()
         others.set()
-    mending.join()
-    assert (went_on, found.hosts) == ([True], {})
+    mending.join(5)
+    assert (mending.is_alive(), went_on, found.hosts) == (False, [True], {})
 
 
 async def test_changes_are_made_one_after_the_other(tmp_path: Path) -> None:
