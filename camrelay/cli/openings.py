@@ -10,6 +10,8 @@ from ipaddress import IPv4Network, collapse_addresses
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from camrelay.relay.segment import network_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -119,7 +121,7 @@ class Openings(NamedTuple):
 
 def network(segment: str) -> str:
     """A segment as a network: "192.168.1.*" is "192.168.1.0/24", an address its /32."""
-    return str(IPv4Network(segment.replace(".*", ".0/24"), strict=False))
+    return str(network_of(segment, strict=False))
 
 
 def openings(

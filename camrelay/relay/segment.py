@@ -273,9 +273,12 @@ def _numbers(name: str) -> tuple[int, int]:
     return int(network.netmask), int(network.network_address)
 
 
-def network_of(text: str) -> IPv4Network:
-    """A segment's name as a network: "10.1.2.0/24" or "10.1.2.*". ValueError for anything else."""
-    return IPv4Network(text[:-1] + "0/24" if text.endswith(".*") else text)
+def network_of(text: str, strict: bool = True) -> IPv4Network:
+    """A segment's name as a network: "10.1.2.0/24", "10.1.2.*" or "10.1.2.3". ValueError for anything else.
+
+    ``strict``: also for host bits, which a peer's word may have.
+    """
+    return IPv4Network(text[:-1] + "0/24" if text.endswith(".*") else text, strict)
 
 
 def expand(remote: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import AddressValueError, IPv4Address
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -12,6 +12,7 @@ import trio
 
 from camrelay.daemon.wire import LONGEST_TEXT
 from camrelay.errors import CamrelayError, FleetError, causes
+from camrelay.relay.segment import network_of
 
 if TYPE_CHECKING:
     from camrelay.daemon.tracing import Stand
@@ -68,7 +69,7 @@ def may_look(stand: Stand, *addresses: str, ours: bool = False) -> None:
     internet, a user named there may (offices with public addresses need that). ``ours``: not there.
     """
     rows = stand.relay.snapshot(trio.current_time()).segments
-    networks = [(as_network(row.name), bool(row.interface or row.addresses)) for row in rows]
+    networks = [(network_of(row.name, strict=False), bool(row.interface or row.addresses)) for row in rows]
     # Made once: a search names 1,024 addresses.
     spans = [(int(one.network_address), int(one.broadcast_address), own) for one, own in networks]
     for address in addresses:
@@ -85,7 +86,7 @@ def may_look(stand: Stand, *addresses: str, ours: bool = False) -> None:
 def holds(segment: str, address: str) -> bool:
     """Is the address in "192.168.1.0/24", "192.168.1.*", or is it this one address?"""
     here = _read(address)
-    return here is not None and here in as_network(segment)
+    return here is not None and here in network_of(segment, strict=False)
 
 
 def _read(address: str) -> IPv4Address | None:
@@ -93,11 +94,6 @@ def _read(address: str) -> IPv4Address | None:
         return IPv4Address(address)
     except AddressValueError:
         return None
-
-
-def as_network(segment: str) -> IPv4Network:
-    """As ``relay.segment.network_of``; but a peer's word may have host bits, and is not an error here."""
-    return IPv4Network(f"{segment[:-2]}.0/24" if segment.endswith(".*") else segment, strict=False)
 
 
 def too_deep(body: bytes) -> bool:

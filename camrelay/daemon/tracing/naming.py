@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from camrelay.daemon.probes import names
-from camrelay.daemon.tracing.allowed import as_network
 from camrelay.errors import UsageError
-from camrelay.relay.segment import number
+from camrelay.relay.segment import network_of, number
 from camrelay.relay.user import State
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def _is_address(word: str) -> bool:
 def _check(stand: Stand, address: str) -> None:
     """UsageError if no PC can have this address."""
     for row in stand.relay.snapshot(trio.current_time()).segments:
-        network = as_network(row.name)
+        network = network_of(row.name, strict=False)
         if network.num_addresses > 2 and address in (str(network[0]), str(network[-1])):
             what = "broadcast" if address == str(network[-1]) else "network"
             raise UsageError(
